@@ -1,0 +1,14 @@
+"""Time is UTC everywhere, and RFC 3339 with `Z` on the wire."""
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-01-31T10:00:00.123456Z`. Raises ValueError for a moment without a time zone: its meaning would be a guess."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone has no RFC 3339 form")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

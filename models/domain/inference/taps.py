@@ -1,0 +1,190 @@
+"""What passes from the model server to the caller, read on the way: the bytes go on at once, the usage stays here.
+
+A stream is read by `StreamTap` as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html, section
+9.2.5), any other body by `BodyTap`.
+"""
+
+import re
+from typing import Any, Protocol
+
+import orjson
+
+from models.domain.inference.usage import Usage, answer_characters, estimated_tokens, reported_usage
+
+BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+"""Two ends of line in a row end an event; the groups are atomic, so that one CRLF is never taken for two ends."""
+
+LONGEST_HELD_BYTES = 65_536
+"""An unfinished event longer than this is no usage chunk, which has some 300 bytes: it is passed on in the pieces it comes in."""
+
+WHOLE_BODY_BYTES = 262_144
+"""A longer body is not kept to be parsed; its usage is looked for in its last `TAIL_BYTES`."""
+TAIL_BYTES = 65_536
+TAIL_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+
+
+class Tap(Protocol):
+    """`feed` returns what goes on to the caller now (maybe nothing), `end` what was still held when the upstream finished."""
+
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def has_failed(self) -> bool: ...
+    def feed(self, chunk: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+class StreamTap:
+    """Reads a stream of chat or text completion chunks.
+
+    With `strip_usage` the chunk that exists only because we asked for it (no choices, a usage object) does not go on; an event is
+    then held until its end has come. Without it every byte goes on as it arrives. Usage that comes with content stays in place.
+    Servers that repeat running totals are counted by the last.
+    """
+
+    def __init__(self, *, strip_usage: bool) -> None:
+        self.usage: Usage | None = None
+        self.has_failed = False
+        self._strips = strip_usage
+        self._held = b""
+        self._is_passing = False  # the event in progress is too long to be held
+        self._ended_in_cr = False  # a line feed that comes next still belongs to the event before
+        self._dropped_last = False
+        self._content_events = 0
+        self._characters = 0
+
+    @property
+    def output_tokens(self) -> int:
+        """Estimate of what has passed: servers send about a token per event, those that bundle are caught by the characters."""
+        return max(self._content_events, estimated_tokens(self._characters))
+
+    @property
+    def is_inside_event(self) -> bool:
+        """True when the caller has been given the beginning of an event and not its end."""
+        return bool(self._held) and (not self._strips or self._is_passing)
+
+    def feed(self, chunk: bytes) -> bytes:
+        passed = self._split(chunk)
+        return passed if self._strips else chunk
+
+    def end(self) -> bytes:
+        """An event without its blank line: incomplete by the standard, yet not ours to swallow, unless it is the usage chunk."""
+        rest, was_passing = self._held, self._is_passing
+        self._held = b""
+        if was_passing or not rest:
+            return b""
+        is_ours = self._read(rest)
+        return rest if self._strips and not is_ours else b""
+
+    def _split(self, chunk: bytes) -> bytes:
+        passed: list[bytes] = []
+        if self._ended_in_cr and chunk[:1] == b"\n":
+            passed.append(b"" if self._dropped_last else b"\n")
+            chunk = chunk[1:]
+        if not chunk:
+            return b"".join(passed)
+        self._ended_in_cr = False
+        data, start = self._held + chunk, 0
+        already_passed = len(self._held) if self._is_passing else 0
+        for blank in BLANK_LINE.finditer(data, max(0, len(self._held) - 2)):
+            event = data[start : blank.end()]
+            self._dropped_last = not self._is_passing and self._read(event) and self._strips
+            if not self._dropped_last:
+                passed.append(event[already_passed:])
+            already_passed, self._is_passing, start = 0, False, blank.end()
+        self._ended_in_cr = start == len(data) and data[-1:] == b"\r"
+        passed.append(self._hold(data[start:], already_passed))
+        return b"".join(passed)
+
+    def _hold(self, rest: bytes, already_passed: int) -> bytes:
+        """Keep the unfinished event, or only its last bytes once it is too long; returns what of it goes on now."""
+        if not self._is_passing and len(rest) <= LONGEST_HELD_BYTES:
+            self._held = rest
+            return b""
+        self._is_passing = True
+        self._held = rest[-2:]
+        return rest[already_passed:]
+
+    def _read(self, event: bytes) -> bool:
+        """Take the event's figures; True for the chunk that carries nothing but the usage."""
+        data = _data(event)
+        if not data or data == b"[DONE]":
+            return False
+        try:
+            document = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return False
+        if not isinstance(document, dict):
+            return False
+        self.has_failed = self.has_failed or document.get("error") is not None
+        choices = document.get("choices")
+        usage = reported_usage(document.get("usage"))
+        if usage is not None:
+            self.usage = usage
+        if isinstance(choices, list) and choices:
+            characters = answer_characters(choices)
+            self._content_events += characters > 0
+            self._characters += characters
+            return False
+        return usage is not None and choices == []
+
+
+class BodyTap:
+    """Reads one JSON body. Every byte goes on as it arrives; a short body is kept to be parsed at the end."""
+
+    has_failed = False
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._is_whole = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._kept += chunk
+        if len(self._kept) > WHOLE_BODY_BYTES:
+            self._is_whole = False
+            del self._kept[:-TAIL_BYTES]
+        return chunk
+
+    def end(self) -> bytes:
+        return b""
+
+    @property
+    def usage(self) -> Usage | None:
+        return reported_usage(self._document().get("usage")) if self._is_whole else _tail_usage(bytes(self._kept))
+
+    @property
+    def output_tokens(self) -> int:
+        """Estimate from the texts of a whole answer. Of one that was cut short nothing is known: servers send it when done."""
+        choices = self._document().get("choices") if self._is_whole else None
+        return estimated_tokens(answer_characters(choices)) if isinstance(choices, list) else 0
+
+    def _document(self) -> dict[str, Any]:
+        try:
+            document = orjson.loads(self._kept)
+        except orjson.JSONDecodeError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+def _tail_usage(tail: bytes) -> Usage | None:
+    """The last `"usage": {…}` in the tail. Inside a JSON string its quotes would be escaped, so text cannot pose as usage."""
+    found = None
+    for match in TAIL_USAGE.finditer(tail):
+        found = match
+    if found is None:
+        return None
+    try:
+        return reported_usage(orjson.loads(found.group(1)))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _data(event: bytes) -> bytes:
+    """The event's data lines joined by line feeds; comments and other fields do not count."""
+    lines = event.splitlines()
+    if len(lines) == 2 and lines[0].startswith(b"data: "):
+        return lines[0][6:].strip()
+    values = (line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
+    return b"\n".join(values).strip()

@@ -1,0 +1,81 @@
+"""Tokens: as a model server reports them, and as they are estimated where it could not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CHARACTERS_PER_TOKEN = 4
+"""Rule of thumb for English text. Source: https://platform.openai.com/tokenizer, "~4 characters of text"."""
+
+MOST_TOKENS = 2**31 - 1
+"""The ledger's columns are 32-bit integers; a server that reports more is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int
+    output_tokens: int
+
+
+def reported_usage(value: object) -> Usage | None:
+    """The `usage` object of an OpenAI-shaped answer; None for anything that is not one. Embeddings have no output tokens."""
+    if not isinstance(value, Mapping):
+        return None
+    given = _tokens(value.get("prompt_tokens", 0))
+    made = _tokens(value.get("completion_tokens", 0))
+    if given is None or made is None or ("prompt_tokens" not in value and "completion_tokens" not in value):
+        return None
+    return Usage(given, made)
+
+
+def estimated_tokens(characters: int) -> int:
+    """At least one token for any text at all."""
+    return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def input_characters(document: Mapping[str, Any]) -> int:
+    """Characters of the texts that a request asks a model to read: messages, prompt or input. Images count nothing here."""
+    return sum(_characters(document.get(name)) for name in ("messages", "prompt", "input"))
+
+
+def _characters(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return sum(_characters(item) for item in value)
+    if isinstance(value, dict):
+        return _characters(value.get("content")) + _characters(value.get("text"))
+    return 0
+
+
+def answer_characters(choices: list[Any]) -> int:
+    """Characters of an answer, or of what one chunk adds to it: content, reasoning, refusals and arguments of tool calls."""
+    return sum(_choice_characters(choice) for choice in choices if isinstance(choice, dict))
+
+
+def _choice_characters(choice: dict[str, Any]) -> int:
+    text, message = choice.get("text"), choice.get("delta") or choice.get("message")
+    count = len(text) if isinstance(text, str) else 0
+    if not isinstance(message, dict):
+        return count
+    for name, value in message.items():
+        if isinstance(value, str):
+            count += len(value) if name != "role" else 0
+        elif name == "tool_calls" and isinstance(value, list):
+            count += sum(_call_characters(call) for call in value if isinstance(call, dict))
+    return count
+
+
+def _call_characters(call: dict[str, Any]) -> int:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return 0
+    return sum(len(value) for value in function.values() if isinstance(value, str))
+
+
+def _tokens(value: object) -> int | None:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_TOKENS:
+        return None
+    return value

@@ -1,0 +1,42 @@
+"""Whether a node agent that presents a token may have its credentials (contract decision 10)."""
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from models.base.errors import Unauthenticated
+
+
+@dataclass(frozen=True)
+class TokenState:
+    """What is stored about the token that was presented, of whichever kind it is."""
+
+    generation: int
+    bootstrap_expires_at: datetime
+    consumed_at: datetime | None = None
+    nonce_hash: str | None = None
+    revoked_at: datetime | None = None
+
+
+class Admission(StrEnum):
+    FIRST = "first"  # the bootstrap token is consumed now, with this nonce
+    AGAIN = "again"  # the same agent asks again and gets the same answer
+
+
+def admit(token: TokenState, *, generation: int, nonce_hash: str, now: datetime) -> Admission:
+    """Raises Unauthenticated for a token that is revoked, of an earlier generation, expired, or consumed with another nonce.
+
+    The hour of a bootstrap token limits its first use only: an agent that kept its nonce may lose the answer and ask again.
+    """
+    if token.revoked_at is not None or token.generation != generation:
+        raise Unauthenticated(
+            "this token is revoked: the instance was reinstalled or removed since", code="TOKEN_REVOKED"
+        )
+    if token.consumed_at is None:
+        if now >= token.bootstrap_expires_at:
+            raise Unauthenticated("this bootstrap token has expired; reinstall the instance", code="TOKEN_EXPIRED")
+        return Admission.FIRST
+    if not hmac.compare_digest(token.nonce_hash or "", nonce_hash):
+        raise Unauthenticated("this token was consumed by another agent", code="TOKEN_CONSUMED")
+    return Admission.AGAIN
