@@ -1,0 +1,114 @@
+"""What follows from several settings together. Besides them only two files of `quarterdeck up` are read."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from models.domain.keys import Purpose, decode_installation_key, derive_text
+from models.settings.settings import Environment, Settings, SettingsError
+
+KEY_FILE = "installation.key"
+POSTGRES_FILE = "postgres.json"
+EMBEDDED_DATABASE = "quarterdeck"
+
+
+class DatabaseRole(StrEnum):
+    """The three database roles (decision 3 of the design: row-level security). Their names are those of the server."""
+
+    OWNER = "quarterdeck_owner"
+    WORKER = "quarterdeck_worker"
+    API = "quarterdeck_api"
+
+
+def installation_key(settings: Settings) -> bytes:
+    """The 32 bytes. Raises SettingsError when neither the variable nor the file of `quarterdeck up` exists."""
+    if settings.installation_key is not None:
+        return decode_installation_key(settings.installation_key.get_secret_value())
+    path = settings.home / KEY_FILE
+    try:
+        return decode_installation_key(path.read_text().strip())
+    except FileNotFoundError:
+        raise SettingsError(f"QUARTERDECK_INSTALLATION_KEY is not set and {path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} is not a readable installation key ({type(error).__name__})") from None
+
+
+def database_password(key: bytes, role: DatabaseRole) -> str:
+    """The password of a role in development, where no operator chose one."""
+    return derive_text(key, Purpose.DATABASE, role.value)
+
+
+def database_url(settings: Settings, role: DatabaseRole) -> str:
+    """The URL with which a process of this role connects. It holds a password: never log it. Raises SettingsError."""
+    explicit = {
+        DatabaseRole.OWNER: settings.database_url,
+        DatabaseRole.WORKER: settings.database_url_worker,
+        DatabaseRole.API: settings.database_url_api,
+    }[role]
+    if explicit is not None:
+        return explicit.get_secret_value()
+    variable = {DatabaseRole.OWNER: "", DatabaseRole.WORKER: "_WORKER", DatabaseRole.API: "_API"}[role]
+    if settings.environment is Environment.PRODUCTION:
+        raise SettingsError(f"QUARTERDECK_DATABASE_URL{variable} is not set")
+    server = settings.database_url.get_secret_value() if settings.database_url else _embedded_server(settings.home)
+    return as_role(server, role, database_password(installation_key(settings), role))
+
+
+def _embedded_server(home: Path) -> str:
+    """The database of the server that `quarterdeck up` runs for this home, without user and password."""
+    path = home / POSTGRES_FILE
+    try:
+        port = int(json.loads(path.read_text())["port"])
+    except (OSError, ValueError, KeyError) as error:
+        reason = f"there is no embedded server in {home} ({type(error).__name__})"
+        raise SettingsError(f"QUARTERDECK_DATABASE_URL is not set and {reason}") from None
+    return f"postgresql://127.0.0.1:{port}/{EMBEDDED_DATABASE}"
+
+
+def as_role(url: str, role: DatabaseRole, password: str) -> str:
+    """The same server and database for another role."""
+    parts = urlsplit(url)
+    server = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role.value}:{quote(password, safe='')}@{server}"))
+
+
+def public_url(settings: Settings) -> str:
+    return settings.public_url or f"http://{settings.api_host}:{settings.api_port}"
+
+
+def control_plane_url(settings: Settings) -> str:
+    """Where machines register. A machine elsewhere cannot reach a loopback address: set it for real clouds."""
+    return settings.control_plane_url or public_url(settings)
+
+
+def llm_base_url(settings: Settings) -> str:
+    return settings.llm_base_url or f"{public_url(settings)}/v1"
+
+
+def temporal_address(settings: Settings) -> str:
+    return settings.temporal_address or f"127.0.0.1:{settings.temporal_port}"
+
+
+def temporal_ui_url(settings: Settings) -> str:
+    return settings.temporal_ui_url or f"http://127.0.0.1:{settings.temporal_ui_port}"
+
+
+def instances_dir(settings: Settings) -> Path:
+    return settings.instances_dir or settings.home / "instances"
+
+
+def models_dir(settings: Settings) -> Path:
+    return settings.models_dir or settings.home / "models"
+
+
+def simcloud_url(settings: Settings) -> str:
+    return settings.simcloud_url or f"http://127.0.0.1:{settings.simcloud_port}"
+
+
+def simcloud_token(settings: Settings) -> SecretStr:
+    if settings.simcloud_token is not None:
+        return settings.simcloud_token
+    return SecretStr(derive_text(installation_key(settings), Purpose.SIMCLOUD))

@@ -1,0 +1,185 @@
+"""Everything an operator can set, as `QUARTERDECK_*` environment variables. `docs/settings.md` is this file as a table.
+
+Only the values live here. What follows from them together (which URL a role uses, the decoded key) is in `derived.py`;
+what makes a configuration refused is in `checks.py`.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.settings import checks
+
+ENV_PREFIX = "QUARTERDECK_"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+HttpUrl = Annotated[str, AfterValidator(checks.http_url)]
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used. The message is one line, names the variable and never repeats a value."""
+
+
+class Settings(BaseSettings):
+    """One immutable record per process, read from the environment when it is built. Every repr masks the secrets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    # -- This installation
+    environment: Environment = Environment.DEVELOPMENT
+    """`development` derives what is not set; `production` refuses to start without its own secrets and addresses."""
+    home: Folder = Path(".quarterdeck")
+    """Folder of everything that `quarterdeck up` keeps: databases, logs, the installation key, served instances."""
+    installation_key: SecretStr | None = None
+    """32 random bytes in base64url; every other key derives from it. Development: made in `<home>/installation.key`."""
+    installation_key_previous: SecretStr | None = None
+    """The key before the last rotation: still accepted for reading what it encrypted."""
+    log_level: LogLevel = LogLevel.INFO
+    """Least severe message that is logged: `debug`, `info`, `warning` or `error`."""
+
+    # -- Addresses
+    api_host: str = "127.0.0.1"
+    """Address on which the API listens."""
+    api_port: Port = 8000
+    """Port on which the API listens."""
+    public_url: HttpUrl | None = None
+    """Address of the API as people and clients reach it. Default: `http://<api_host>:<api_port>`."""
+    control_plane_url: HttpUrl | None = None
+    """Address of the API as rented machines reach it. Default: `public_url`."""
+    trusted_proxies: str = ""
+    """Comma-separated addresses or networks of reverse proxies whose `X-Forwarded-*` headers are believed."""
+    session_cookie_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "quarterdeck_session"
+    """Name of the cookie that holds a browser's session."""
+    request_body_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
+    """Largest request body in bytes; a larger one is answered with 413."""
+
+    # -- First start
+    organization_name: Annotated[str, Field(min_length=1, max_length=120)] = "Quarterdeck"
+    """Name of the organization that the first start creates."""
+    organization_slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)] = "quarterdeck"
+    """Its slug: lower-case letters, digits and single hyphens."""
+    admin_email: Annotated[str, Field(pattern=r"^[^\s@]+@[^\s@]+$", max_length=254)] = "admin@quarterdeck.local"
+    """E-mail address of the administrator that the first start creates; the part before `@` is the username."""
+
+    # -- Database
+    database_url: SecretStr | None = None
+    """PostgreSQL URL of the owner role, or of a superuser: `migrate` then makes the roles. Not set: the embedded server."""
+    database_url_worker: SecretStr | None = None
+    """URL of the worker role. Development default: `database_url` with role `quarterdeck_worker`."""
+    database_url_api: SecretStr | None = None
+    """URL of the API role. Development default: `database_url` with role `quarterdeck_api`."""
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    """Most connections that one process keeps to PostgreSQL."""
+
+    # -- Temporal
+    temporal_address: str | None = None
+    """`host:port` of the Temporal frontend. Not set: `quarterdeck up` runs a development server."""
+    temporal_namespace: str = "default"
+    """Temporal namespace; it must exist."""
+    temporal_port: Port = 7233
+    """Port of the embedded Temporal server."""
+    temporal_ui_port: Port = 8233
+    """Port of the web UI of the embedded Temporal server."""
+    temporal_ui_url: HttpUrl | None = None
+    """Address of the Temporal web UI, for links. Default: that of the embedded server."""
+    temporal_tls: bool = False
+    """Connect to Temporal with TLS. A certificate or an API key below turns it on as well."""
+    temporal_tls_ca_file: Path | None = None
+    """PEM file of the authority that signed the Temporal server's certificate. Default: the system's."""
+    temporal_tls_cert_file: Path | None = None
+    """PEM file of this client's certificate (mTLS)."""
+    temporal_tls_key_file: Path | None = None
+    """PEM file of this client's private key (mTLS)."""
+    temporal_api_key: SecretStr | None = None
+    """API key for Temporal Cloud."""
+
+    # -- Instances
+    worker_stale_seconds: Annotated[int, Field(ge=10, le=86_400)] = 120
+    """Seconds without a heartbeat after which a ready instance counts as unavailable and is no longer routed."""
+    heartbeat_interval_s: Seconds = 4.0
+    """Seconds between two heartbeats of a machine."""
+    drain_timeout_s: Annotated[float, Field(ge=0)] = 60.0
+    """Longest wait in seconds for requests in flight before a draining instance is terminated."""
+    unavailable_wait_s: Annotated[float, Field(ge=0)] = 120.0
+    """Seconds that a silent instance is given to come back before `on_unavailable` acts."""
+    worker_instance_startup_timeout_s: Annotated[int, Field(ge=30, le=86_400)] = 3600
+    """Seconds from the start of boot after which an instance that serves no model counts as failed."""
+
+    # -- Records
+    event_retention_s: Annotated[float, Field(ge=3600)] = 7 * 86_400.0
+    """Seconds that events of streams are kept for readers who resume."""
+
+    # -- Providers `local` and `mock`
+    runner_zone: str = "local"
+    """Zone that the `local` provider of this machine serves; its task queue is `runner@<zone>`."""
+    instances_dir: Folder | None = None
+    """Folder with one folder per served instance of the `local` provider. Default: `<home>/instances`."""
+    models_dir: Folder | None = None
+    """Folder of GGUF files that the `local` provider may serve. Default: `<home>/models`."""
+    simcloud_port: Port = 8900
+    """Port of the simulated cloud that `quarterdeck up` runs."""
+    simcloud_url: HttpUrl | None = None
+    """Address of the simulated cloud. Default: `http://127.0.0.1:<simcloud_port>`."""
+    simcloud_token: SecretStr | None = None
+    """API token of the simulated cloud. Default: derived from the installation key."""
+
+    # -- Inference
+    llm_base_url: HttpUrl | None = None
+    """OpenAI-compatible API that the platform's own features call. Default: its own `<public_url>/v1`."""
+    inference_default_model: str | None = None
+    """Model for requests to `/v1` that name none. Default: such a request is refused."""
+    upstream_connect_timeout_s: Seconds = 5.0
+    """Longest wait in seconds for a connection to a model server."""
+    upstream_idle_timeout_s: Seconds = 300.0
+    """Longest silence in seconds of a model server, before its answer and within it."""
+    upstream_timeout_s: Seconds = 600.0
+    """Longest time in seconds for an answer that is not streamed."""
+    upstream_stream_timeout_s: Seconds = 3600.0
+    """Longest time in seconds for a streamed answer."""
+
+    @model_validator(mode="after")
+    def _refuse_what_is_unsafe(self) -> Self:
+        checks.refuse_bad_keys(installation_key=self.installation_key, previous=self.installation_key_previous)
+        checks.refuse_half_a_certificate(cert=self.temporal_tls_cert_file, key=self.temporal_tls_key_file)
+        for name in ("database_url", "database_url_worker", "database_url_api"):
+            checks.refuse_other_databases(ENV_PREFIX + name.upper(), getattr(self, name))
+        if self.environment is Environment.PRODUCTION:
+            checks.refuse_missing(
+                ENV_PREFIX, installation_key=self.installation_key, temporal_address=self.temporal_address
+            )
+            checks.refuse_public_passwords(
+                ENV_PREFIX, self.database_url, self.database_url_worker, self.database_url_api
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(checks.in_one_line(error, ENV_PREFIX)) from None
