@@ -1,0 +1,46 @@
+"""Alembic, driven from code: no ini file, no working directory."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from models.repositories.urls import driver_url
+
+FOLDER = Path(__file__).parent
+
+
+def _config(owner_url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    if owner_url is not None:
+        config.attributes["url"] = driver_url(owner_url)
+    return config
+
+
+def upgrade(owner_url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`, connected as the owner role. Running it again changes nothing.
+
+    Two processes that start together wait for each other (advisory lock in `env.py`).
+    """
+    command.upgrade(_config(owner_url), revision)
+
+
+def head_revision() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise LookupError("no migration exists")
+    return head
+
+
+def current_revision(url: str) -> str | None:
+    """The revision that the database is at; None before the first migration."""
+    engine = create_engine(driver_url(url))
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()

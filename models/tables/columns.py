@@ -1,0 +1,88 @@
+"""Column types that every table shares."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, DateTime, Enum, ForeignKey, Numeric, Text, func
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field
+
+from models.base.ids import new_id
+
+
+def primary_key() -> Any:
+    return Field(default_factory=new_id, sa_column=Column(postgresql.UUID(as_uuid=True), primary_key=True))
+
+
+def reference(target: str, *, nullable: bool = False, index: bool = True, primary: bool = False) -> Any:
+    """A foreign key. Deleting what is referred to is refused by the database: ledgers and audit outlive nothing."""
+    column: Column[UUID] = Column(
+        postgresql.UUID(as_uuid=True),
+        ForeignKey(target),
+        nullable=nullable,
+        index=index and not primary,
+        primary_key=primary,
+    )
+    return Field(default=None, sa_column=column) if nullable else Field(sa_column=column)
+
+
+def enumeration(
+    kind: type[StrEnum], *, nullable: bool = False, default: StrEnum | None = None, constraint: str | None = None
+) -> Any:
+    """A text column with a CHECK on the enum's values: readable in SQL, and no typo gets in.
+
+    `constraint` names the CHECK where a table has two columns of one enum.
+    """
+    column_type = Enum(
+        kind,
+        native_enum=False,
+        create_constraint=True,
+        length=40,
+        values_callable=lambda members: [member.value for member in members],
+        name=constraint or kind.__name__.lower(),
+    )
+    column: Column[StrEnum] = Column(column_type, nullable=nullable)
+    if default is not None or nullable:
+        return Field(default=default, sa_column=column)
+    return Field(sa_column=column)
+
+
+def moment(*, nullable: bool = False, default_now: bool = False, index: bool = False) -> Any:
+    column: Column[datetime] = Column(
+        DateTime(timezone=True), nullable=nullable, index=index, server_default=func.now() if default_now else None
+    )
+    return Field(default=None, sa_column=column) if nullable or default_now else Field(sa_column=column)
+
+
+def document(*, nullable: bool = False) -> Any:
+    if nullable:
+        return Field(default=None, sa_column=Column(JSONB, nullable=True))
+    return Field(default_factory=dict, sa_column=Column(JSONB, nullable=False))
+
+
+def document_list() -> Any:
+    return Field(default_factory=list, sa_column=Column(JSONB, nullable=False))
+
+
+def big_integer() -> Any:
+    return Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+
+def key_text() -> Any:
+    return Field(sa_column=Column(Text, primary_key=True))
+
+
+def text(*, nullable: bool = False, unique: bool = False, index: bool = False) -> Any:
+    if nullable:
+        return Field(default=None, sa_column=Column(Text, nullable=True, unique=unique, index=index))
+    return Field(sa_column=Column(Text, nullable=False, unique=unique, index=index))
+
+
+def price(*, nullable: bool = False) -> Any:
+    """EUR per hour or an amount in EUR, six places."""
+    if nullable:
+        return Field(default=None, sa_column=Column(Numeric(18, 6), nullable=True))
+    return Field(sa_column=Column(Numeric(18, 6), nullable=False))
