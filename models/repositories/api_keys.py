@@ -1,0 +1,93 @@
+"""A user's own API keys in the organization of the transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.base.errors import NotFound
+from models.domain.identity.api_keys import ApiKeyText
+from models.domain.identity.principal import Principal
+from models.tables.identity import ApiKey
+
+SORT_COLUMNS = {
+    "name": ApiKey.name,
+    "key_prefix": ApiKey.key_prefix,
+    "created_at": ApiKey.created_at,
+    "last_used_at": ApiKey.last_used_at,
+    "revoked_at": ApiKey.revoked_at,
+}
+DEFAULT_SORT = "created_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An unknown key sorts by creation."""
+
+    sort_by: str = DEFAULT_SORT
+    is_descending: bool = True
+
+    def clauses(self) -> tuple[Any, Any]:
+        """The column, nulls last, then the id: the same order every time."""
+        column, tie = col(SORT_COLUMNS.get(self.sort_by, SORT_COLUMNS[DEFAULT_SORT])), col(ApiKey.id)
+        if self.is_descending:
+            return column.desc().nulls_last(), tie.desc()
+        return column.asc().nulls_last(), tie.asc()
+
+
+async def all_of(session: AsyncSession, user_id: UUID) -> Sequence[ApiKey]:
+    """Newest first, revoked ones included."""
+    statement = select(ApiKey).where(ApiKey.user_id == user_id).order_by(*Order().clauses())
+    return (await session.exec(statement)).all()
+
+
+async def search(
+    session: AsyncSession, user_id: UUID, *, order: Order, offset: int, limit: int
+) -> tuple[int, Sequence[ApiKey]]:
+    """How many there are, and one window of them."""
+    total = (await session.exec(select(func.count()).select_from(ApiKey).where(ApiKey.user_id == user_id))).one()
+    statement = select(ApiKey).where(ApiKey.user_id == user_id).order_by(*order.clauses()).offset(offset).limit(limit)
+    return total, (await session.exec(statement)).all()
+
+
+async def add(session: AsyncSession, principal: Principal, name: str, key: ApiKeyText, created_at: datetime) -> ApiKey:
+    """A key that can do and last no more than the one that makes it, if an API key does."""
+    row = ApiKey(
+        organization_id=principal.organization_id,
+        user_id=principal.user_id,
+        name=name,
+        key_prefix=key.shown_prefix,
+        key_hash=key.hash,
+        scopes=sorted(principal.scopes),
+        created_at=created_at,
+        expires_at=principal.expires_at if principal.api_key_id else None,
+    )
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def rename(session: AsyncSession, user_id: UUID, key_id: UUID, name: str) -> None:
+    """Raises NotFound, also for somebody else's key."""
+    statement = update(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.user_id) == user_id).values(name=name)
+    _require_one((await session.exec(statement)).rowcount)
+
+
+async def revoke(session: AsyncSession, user_id: UUID, key_id: UUID, revoked_at: datetime) -> None:
+    """Raises NotFound for an unknown key, somebody else's, and one that is revoked."""
+    statement = (
+        update(ApiKey)
+        .where(col(ApiKey.id) == key_id, col(ApiKey.user_id) == user_id, col(ApiKey.revoked_at).is_(None))
+        .values(revoked_at=revoked_at)
+    )
+    _require_one((await session.exec(statement)).rowcount)
+
+
+def _require_one(changed: int) -> None:
+    if changed != 1:
+        raise NotFound("you have no such API key, or it is revoked", code="API_KEY_NOT_FOUND")

@@ -1,0 +1,125 @@
+"""Opening and closing billing segments: on the provider's clock, at the price frozen with the order (DESIGN rule 6)."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.base.ids import new_id
+from models.base.money import eur
+from models.domain.billing.segments import PriceSource, UsageKind
+from models.ports.compute import Ended, Machine, Volume
+from models.tables.billing import BillingSegment
+from models.tables.instances import Instance, InstanceVolume, VolumeStatus
+
+
+async def open_compute(session: AsyncSession, row: Instance, machine: Machine) -> None:
+    """The machine's segment, from the moment the provider bills it. Nothing opens before the provider names that moment."""
+    if machine.billed_from is None:
+        return
+    told = machine.price_eur_per_hour
+    price = row.price_eur_per_hour if row.price_eur_per_hour is not None else (eur(told) if told else None)
+    source = row.price_source if row.price_eur_per_hour is not None else PriceSource.PROVIDER
+    await _open(
+        session,
+        row,
+        resource_id=machine.provider_instance_id,
+        kind=UsageKind.COMPUTE,
+        price=price or Decimal(0),
+        source=source if price is not None else PriceSource.NONE,
+        opened_at=machine.billed_from,
+    )
+
+
+async def track_volume(session: AsyncSession, row: Instance, volume: Volume) -> None:
+    """Mirror a volume, and open its segment where the provider prices it."""
+    statement = insert(InstanceVolume).values(
+        id=new_id(),
+        organization_id=row.organization_id,
+        instance_id=row.id,
+        provider_volume_id=volume.provider_volume_id,
+        name=volume.name,
+        volume_type=volume.volume_type,
+        size_gb=volume.size_gb,
+        is_boot=volume.is_boot,
+        delete_on_terminate=volume.delete_on_terminate,
+        status=VolumeStatus.ATTACHED if volume.attached_to else VolumeStatus.DETACHED,
+        attached_at=volume.created_at if volume.attached_to else None,
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["instance_id", "provider_volume_id"],
+            set_={"size_gb": volume.size_gb, "last_reconciliation": volume.created_at},
+        )
+    )
+    if volume.billed_from is not None and volume.price_eur_per_hour is not None:
+        await _open(
+            session,
+            row,
+            resource_id=volume.provider_volume_id,
+            kind=UsageKind.VOLUME,
+            price=eur(volume.price_eur_per_hour),
+            source=PriceSource.PROVIDER,
+            opened_at=volume.billed_from,
+        )
+
+
+async def close(session: AsyncSession, row: Instance, ended: Ended, *, now: datetime) -> None:
+    """Close what is open of one resource, at the provider's moment, or now where it tells none."""
+    await session.execute(
+        update(BillingSegment)
+        .where(
+            col(BillingSegment.instance_id) == row.id,
+            col(BillingSegment.provider_resource_id) == ended.provider_id,
+            col(BillingSegment.closed_at).is_(None),
+        )
+        .values(closed_at=ended.billed_until or now, close_reason="gone")
+    )
+    await session.execute(
+        update(InstanceVolume)
+        .where(
+            col(InstanceVolume.instance_id) == row.id,
+            col(InstanceVolume.provider_volume_id) == ended.provider_id,
+            col(InstanceVolume.deleted_at).is_(None),
+        )
+        .values(status=VolumeStatus.DELETED, deleted_at=ended.billed_until or now, reconciled_at=now)
+    )
+
+
+async def close_all(session: AsyncSession, row: Instance, *, now: datetime) -> None:
+    """Close what is still open once everything of the instance is verified to be gone."""
+    await session.execute(
+        update(BillingSegment)
+        .where(col(BillingSegment.instance_id) == row.id, col(BillingSegment.closed_at).is_(None))
+        .values(closed_at=now, close_reason="verified_gone")
+    )
+
+
+async def _open(
+    session: AsyncSession,
+    row: Instance,
+    *,
+    resource_id: str,
+    kind: UsageKind,
+    price: Decimal,
+    source: PriceSource,
+    opened_at: datetime,
+) -> None:
+    statement = insert(BillingSegment).values(
+        id=new_id(),
+        organization_id=row.organization_id,
+        instance_id=row.id,
+        provider_resource_id=resource_id,
+        usage_kind=kind,
+        price_eur_per_hour=price,
+        price_source=source,
+        billing_increment_s=row.billing_increment_s,
+        billing_minimum_s=row.billing_minimum_s,
+        opened_at=opened_at,
+    )
+    await session.execute(
+        statement.on_conflict_do_nothing(index_elements=["instance_id", "provider_resource_id", "opened_at"])
+    )

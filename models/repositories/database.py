@@ -1,0 +1,84 @@
+"""Transactions: one engine per process, one tenant per transaction.
+
+`tenant()` is how rows of an organization are read and written; `system()` sees the installation's tables and may call the
+SECURITY DEFINER functions, nothing else. Nobody outside this module commits.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession as PlainAsyncSession
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.base.errors import ServiceUnavailable
+from models.repositories.urls import driver_url
+
+SET_TENANT = text(
+    "SELECT set_config('app.organization_id', :organization_id, true), set_config('app.user_id', :user_id, true)"
+)
+POOL_WAIT_S = 5.0
+CONNECT_TIMEOUT_S = 5
+DOWN_RETRY_AFTER_S = 2.0
+
+
+class _Session(AsyncSession):
+    """SQLModel's session, which deprecates `execute` in favour of `exec`; calling a function in SQL is no select of a model."""
+
+    execute = PlainAsyncSession.execute
+
+
+class Database:
+    """The connection pool of this process. Raises ServiceUnavailable from every transaction while PostgreSQL is away."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "quarterdeck") -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            driver_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_S,
+            pool_pre_ping=False,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name},
+        )
+
+    @asynccontextmanager
+    async def tenant(self, organization_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+        """One transaction in which only this organization's rows exist; committed at the end, rolled back by an exception."""
+        async with self._transaction() as session:
+            await session.execute(
+                SET_TENANT, {"organization_id": str(organization_id), "user_id": str(user_id) if user_id else ""}
+            )
+            yield session
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[AsyncSession]:
+        """One transaction without a tenant: no tenant's row is visible in it."""
+        async with self._transaction() as session:
+            yield session
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        try:
+            async with _Session(self._engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise _unavailable() from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise _unavailable() from error
+            raise
+
+
+def _unavailable() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "the database is not reachable; try again shortly",
+        code="DATABASE_UNAVAILABLE",
+        retry_after_s=DOWN_RETRY_AFTER_S,
+    )

@@ -1,0 +1,273 @@
+"""The instance row as its owner reads and writes it: one locked row, one transaction, applied once (DESIGN rule 3)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import orjson
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.base.clock import utc_now
+from models.base.errors import NotFound
+from models.contracts.instances import (
+    Applied,
+    Frozen,
+    InstanceKey,
+    InstanceSnapshot,
+    LivenessView,
+    OpenOperation,
+    Projection,
+)
+from models.contracts.task_queues import compute_queue
+from models.domain.instances.deletion import NOTHING_CREATED
+from models.domain.instances.progress import MACHINE_STEPS, Step, progress_percent
+from models.domain.instances.state import FINAL, InstanceStatus, advance
+from models.domain.operations import OPEN, OperationKind
+from models.ports.compute import MachineSpec
+from models.repositories import action_notes, billing, boot_tokens, events, operations
+from models.tables.instances import Instance, InstanceLiveness, InstanceStateChange, InstanceVolume, VolumeStatus
+from models.tables.operations import Operation
+
+FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED, InstanceStatus.PROVISIONING_FAILED})
+
+
+@dataclass(frozen=True)
+class OwnerLimits:
+    """The limits of settings that an owner works within, and the key that boot tokens are derived from."""
+
+    startup_timeout_s: float
+    drain_timeout_s: float
+    stale_s: float
+    unavailable_wait_s: float
+    installation_key: bytes
+
+
+async def snapshot(session: AsyncSession, key: InstanceKey, limits: OwnerLimits) -> InstanceSnapshot:
+    """The row, its agent and its open operations now. Raises NotFound."""
+    return await _snapshot(session, await _row(session, key.instance_id), limits)
+
+
+async def freeze_spec(session: AsyncSession, key: InstanceKey, spec: MachineSpec, limits: OwnerLimits) -> Frozen:
+    """Fix what is created, before the first try; a spec that is there already stays. Not applied: termination came first.
+
+    The row lock decides between this and a DELETE: once `create_attempted_at` is set, a DELETE must go through the owner.
+    """
+    row = await _row(session, key.instance_id, lock=True)
+    if row.desired_status == "terminated" or row.status is not InstanceStatus.PROVISIONING:
+        return Frozen(applied=False, snapshot=await _snapshot(session, row, limits))
+    is_fresh = row.machine_spec is None
+    if is_fresh:
+        row.machine_spec = spec.model_dump(mode="json")
+        row.create_attempted_at = utc_now()
+        row.version += 1
+        boot_tokens.issue(session, row, limits.installation_key, now=utc_now())
+        session.add(row)
+        await session.flush()
+    return Frozen(applied=True, fresh=is_fresh, snapshot=await _snapshot(session, row, limits))
+
+
+async def apply(session: AsyncSession, change: Projection, limits: OwnerLimits) -> Applied:
+    """Write the change and everything that hangs on it: history, operations, ledger, action log, events.
+
+    Raises IllegalTransition for a move that the state table does not have.
+    """
+    row = await _row(session, change.key.instance_id, lock=True)
+    if row.last_projection_id == change.projection_id:
+        return Applied(applied=True, snapshot=await _snapshot(session, row, limits))
+    if row.version != change.expected_version or row.status in FINAL:
+        return Applied(applied=False, snapshot=await _snapshot(session, row, limits))
+    now, before = utc_now(), row.status
+    row.version += 1
+    row.last_projection_id = change.projection_id
+    _move(session, row, change, now)
+    await _machine(session, row, change, limits, now)
+    changed = await operations.apply_changes(session, row, change.operations, now)
+    notes = action_notes.add(session, row, change.actions, before=before, now=now)
+    session.add(row)
+    await session.flush()
+    await _announce(session, row, [*changed, *await _touched(session, row, change)], notes)
+    return Applied(applied=True, snapshot=await _snapshot(session, row, limits))
+
+
+def _move(session: AsyncSession, row: Instance, change: Projection, now: datetime) -> None:
+    if change.begin_boot:
+        row.generation += 1
+    if change.status is not None and (change.status is not row.status or change.begin_boot):
+        advance(row.status, change.status)
+        session.add(
+            InstanceStateChange(
+                organization_id=row.organization_id,
+                instance_id=row.id,
+                version=row.version,
+                from_status=row.status,
+                to_status=change.status,
+                reason=change.reason,
+            )
+        )
+        _stamp(row, change.status, now)
+        row.status = change.status
+    if change.clear_error:
+        row.error_code = row.error_message = None
+    if change.error_code is not None:
+        row.error_code, row.error_message = change.error_code, change.error_message
+    row.deletion_reason = row.deletion_reason or change.deletion_reason
+    row.deleted_by_provider = row.deleted_by_provider or change.deleted_by_provider
+    row.heal_attempts = row.heal_attempts if change.heal_attempts is None else change.heal_attempts
+    row.completed_steps = [*row.completed_steps, *(step for step in change.steps if step not in row.completed_steps)]
+    on = change.waiting.on if change.waiting else None
+    if on != row.waiting_on:
+        row.waiting_on, row.waiting_since = on, now if on else None
+    row.waiting_until = change.waiting.until if change.waiting else None
+
+
+def _stamp(row: Instance, to: InstanceStatus, now: datetime) -> None:
+    if to is InstanceStatus.BOOTING:
+        row.boot_started_at, row.failed_at = now, None
+        row.boot_count += 1
+        row.completed_steps = [step for step in row.completed_steps if step in MACHINE_STEPS]
+    elif to is InstanceStatus.READY:
+        row.ready_at, row.last_health_check = now, now
+    elif to in FAILED_STATES:
+        row.failed_at = now
+    elif to is InstanceStatus.TERMINATED:
+        row.terminated_at = now
+
+
+async def _machine(
+    session: AsyncSession, row: Instance, change: Projection, limits: OwnerLimits, now: datetime
+) -> None:
+    if change.machine is not None:
+        row.provider_instance_id = change.machine.provider_instance_id
+        row.endpoint_host = change.machine.host or row.endpoint_host
+        row.endpoint_port = change.machine.port or row.endpoint_port
+        await billing.open_compute(session, row, change.machine)
+    for machine in change.found:
+        await billing.open_compute(session, row, machine)
+    for volume in change.volumes:
+        await billing.track_volume(session, row, volume)
+    if change.begin_boot:
+        await boot_tokens.replace(session, row, limits.installation_key, now=now)
+        await _reset_liveness(session, row)
+    for ended in change.ended:
+        await billing.close(session, row, ended, now=now)
+    if row.status is InstanceStatus.TERMINATED and change.status is InstanceStatus.TERMINATED:
+        await billing.close_all(session, row, now=now)
+        await boot_tokens.revoke_all(session, row.id, now=now)
+        row.endpoint_host = row.endpoint_port = None
+        await session.execute(
+            update(InstanceVolume)
+            .where(col(InstanceVolume.instance_id) == row.id, col(InstanceVolume.deleted_at).is_(None))
+            .values(status=VolumeStatus.DELETED, deleted_at=now, reconciled_at=now)
+        )
+
+
+async def _reset_liveness(session: AsyncSession, row: Instance) -> None:
+    """The word of the agent of an earlier generation counts for nothing."""
+    await session.execute(
+        update(InstanceLiveness)
+        .where(col(InstanceLiveness.instance_id) == row.id)
+        .values(
+            generation=row.generation,
+            boot_id=None,
+            worker_status=None,
+            phase=None,
+            slots_busy=None,
+            queue_depth=None,
+            registered_at=None,
+            is_stale=False,
+        )
+    )
+
+
+async def _touched(session: AsyncSession, row: Instance, change: Projection) -> list[UUID]:
+    """Open operations whose progress or wait the change shows to their followers."""
+    statement = select(Operation).where(Operation.resource_id == row.id, col(Operation.status).in_(OPEN))
+    steps = {Step(step) for step in row.completed_steps}
+    touched = []
+    for operation in (await session.exec(statement)).all():
+        if operation.kind is not OperationKind.INSTANCE_TERMINATE:
+            percent = Decimal(progress_percent(row.status, steps))
+            operation.progress_percent = max(operation.progress_percent, percent)
+        operation.waiting_on, operation.waiting_since = row.waiting_on, row.waiting_since
+        operation.waiting_until = row.waiting_until
+        session.add(operation)
+        touched.append(operation.id)
+    await session.flush()
+    return touched
+
+
+async def _announce(session: AsyncSession, row: Instance, changed: list[UUID], notes: list[UUID]) -> None:
+    """Events last: the stream's counter is locked from here to the end of the transaction."""
+    organization = row.organization_id
+    status = orjson.dumps({"status": row.status, "steps": row.completed_steps, "waiting_on": row.waiting_on})
+    for operation_id in dict.fromkeys(changed):
+        stream = events.operation_stream(operation_id)
+        await events.append(session, stream, organization, "operation.updated", status.decode())
+    stream = events.organization_stream(organization)
+    await events.append(
+        session, stream, organization, "instance.updated", orjson.dumps({"ids": [str(row.id)]}).decode()
+    )
+    if notes:
+        data = {"ids": [str(note) for note in notes], "instance_ids": [str(row.id)]}
+        await events.append(session, stream, organization, "action_log.created", orjson.dumps(data).decode())
+
+
+async def _row(session: AsyncSession, instance_id: UUID, *, lock: bool = False) -> Instance:
+    statement = select(Instance).where(Instance.id == instance_id)
+    row = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
+    if row is None:
+        raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
+    return row
+
+
+async def _snapshot(session: AsyncSession, row: Instance, limits: OwnerLimits) -> InstanceSnapshot:
+    liveness = await session.get(InstanceLiveness, row.id, populate_existing=True)
+    statement = (
+        select(Operation)
+        .where(Operation.resource_id == row.id, col(Operation.status).in_(OPEN))
+        .order_by(col(Operation.id))
+    )
+    pending = (await session.exec(statement)).all()
+    return InstanceSnapshot(
+        status=row.status,
+        desired_status=row.desired_status,
+        version=row.version,
+        generation=row.generation,
+        compute_queue=compute_queue(row.provider_code, row.zone_code or ""),
+        zone_code=row.zone_code or "",
+        machine_spec=MachineSpec.model_validate(row.machine_spec) if row.machine_spec else None,
+        create_attempted_at=row.create_attempted_at,
+        is_nothing_created=row.deletion_reason == NOTHING_CREATED,
+        provider_instance_id=row.provider_instance_id,
+        completed_steps=[Step(step) for step in row.completed_steps],
+        boot_started_at=row.boot_started_at,
+        ready_at=row.ready_at,
+        error_code=row.error_code,
+        heal_attempts=row.heal_attempts,
+        on_unavailable=row.on_unavailable,
+        startup_timeout_s=limits.startup_timeout_s,
+        drain_timeout_s=limits.drain_timeout_s,
+        stale_s=limits.stale_s,
+        unavailable_wait_s=limits.unavailable_wait_s,
+        liveness=_view(liveness, row.generation),
+        operations=[OpenOperation(id=one.id, kind=one.kind, status=one.status) for one in pending],
+    )
+
+
+def _view(liveness: InstanceLiveness | None, generation: int) -> LivenessView | None:
+    if liveness is None or liveness.generation != generation or liveness.registered_at is None:
+        return None
+    return LivenessView(
+        generation=liveness.generation,
+        boot_id=liveness.boot_id,
+        worker_status=liveness.worker_status,
+        phase=liveness.phase,
+        slots_busy=liveness.slots_busy or 0,
+        queue_depth=liveness.queue_depth or 0,
+        registered_at=liveness.registered_at,
+        last_heartbeat_at=liveness.last_heartbeat_at,
+        is_stale=liveness.is_stale,
+    )

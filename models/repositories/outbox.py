@@ -1,0 +1,65 @@
+"""The outbox: rows committed with a command, delivered by whoever comes first, redelivered until someone says so."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects import postgresql
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.contracts.outbox import DeliveryKind, OutboxMessage
+from models.tables.operations import OutboxRow
+
+CLAIM = text("SELECT * FROM claim_outbox(:most, :lease_s)")
+SETTLE = text("SELECT settle_outbox(:ids)").bindparams(bindparam("ids", type_=postgresql.ARRAY(postgresql.UUID)))
+POSTPONE = text("SELECT postpone_outbox(:id, :error_code, :delay_s)")
+
+
+def add(
+    session: AsyncSession,
+    *,
+    organization_id: UUID,
+    kind: DeliveryKind,
+    workflow: str,
+    workflow_id: str,
+    payload: dict[str, object],
+    not_before: datetime,
+) -> OutboxMessage:
+    """A message in this transaction. `not_before` leaves the writer time to deliver it itself."""
+    message = OutboxRow(
+        organization_id=organization_id,
+        kind=kind,
+        workflow=workflow,
+        workflow_id=workflow_id,
+        payload=payload,
+        next_attempt_at=not_before,
+    )
+    session.add(message)
+    return OutboxMessage(message.id, organization_id, kind, workflow, workflow_id, payload)
+
+
+async def claim(session: AsyncSession, *, most: int, lease_s: float) -> list[OutboxMessage]:
+    """Due messages of all organizations, oldest first, left alone by other dispatchers for `lease_s`."""
+    rows = (await session.execute(CLAIM, {"most": most, "lease_s": lease_s})).mappings()
+    return [
+        OutboxMessage(
+            row["id"],
+            row["organization_id"],
+            DeliveryKind(row["kind"]),
+            row["workflow"],
+            row["workflow_id"],
+            row["payload"],
+            row["attempts"],
+        )
+        for row in rows
+    ]
+
+
+async def settle(session: AsyncSession, ids: Sequence[UUID]) -> None:
+    """The workflow has these; nobody sends them again."""
+    await session.execute(SETTLE, {"ids": list(ids)})
+
+
+async def postpone(session: AsyncSession, message_id: UUID, *, error_code: str, delay_s: float) -> None:
+    await session.execute(POSTPONE, {"id": message_id, "error_code": error_code, "delay_s": delay_s})

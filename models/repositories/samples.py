@@ -1,0 +1,36 @@
+"""Upkeep of the heartbeat samples: partitions made ahead of time, minutes averaged, what is old dropped.
+
+Raw samples live an hour in partitions of ten minutes, minute averages thirty days in partitions of a day. A DEFAULT partition
+catches what arrives when the upkeep has not run for long; the next run empties it. Everything may run at any time, twice, or on
+two workers at once.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from models.repositories.database import Database
+
+TABLES = ("system_samples", "gpu_samples", "system_samples_minute", "gpu_samples_minute")
+
+ENSURE = text("SELECT ensure_sample_partitions(:table_name, :now)")
+ROLL_UP = text("SELECT roll_up_samples(:now)")
+
+
+async def ensure_partitions(database: Database, *, now: datetime) -> int:
+    """Partitions for the time ahead exist, expired ones are averaged a last time and gone. Returns how many came and went.
+
+    One transaction per table: dropping a partition keeps heartbeats waiting, for as short as possible.
+    """
+    changes = 0
+    for table in TABLES:
+        async with database.system() as session:
+            changes += (await session.execute(ENSURE, {"table_name": table, "now": now})).scalar_one()
+    return changes
+
+
+async def roll_up(database: Database, *, now: datetime) -> int:
+    """Average the minutes that are complete at `now`. Returns how many rows of averages were written or written again."""
+    async with database.system() as session:
+        rows: int = (await session.execute(ROLL_UP, {"now": now})).scalar_one()
+    return rows

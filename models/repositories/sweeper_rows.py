@@ -1,0 +1,36 @@
+"""The sweeper's questions to the database, across all organizations."""
+
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.repositories.database import Database
+
+STALE = text("SELECT count(*) FROM mark_stale_instances(:stale_s)")
+UNFINISHED = text("SELECT instance_id, organization_id FROM unfinished_instances(:older_than_s)")
+PURGE = text("SELECT purge_expired(:delivered_kept_s, :events_kept_s)")
+
+DELIVERED_KEPT_S = 7 * 86_400.0
+
+
+class SweeperRows:
+    def __init__(self, database: Database, *, stale_s: float, events_kept_s: float) -> None:
+        self._database = database
+        self._stale_s, self._events_kept_s = stale_s, events_kept_s
+
+    async def mark_stale(self) -> int:
+        """Ready instances whose agent has been silent for too long; each owner is told through the outbox, once."""
+        async with self._database.system() as session:
+            return int((await session.execute(STALE, {"stale_s": self._stale_s})).scalar_one())
+
+    async def unfinished(self, *, older_than_s: float) -> list[tuple[UUID, UUID]]:
+        """(instance, organization) of every row that needs an owner and is older than that."""
+        async with self._database.system() as session:
+            rows = await session.execute(UNFINISHED, {"older_than_s": older_than_s})
+            return [(row.instance_id, row.organization_id) for row in rows]
+
+    async def purge(self) -> int:
+        """Rows whose time is over: delivered messages, old events, expired idempotency keys."""
+        kept = {"delivered_kept_s": DELIVERED_KEPT_S, "events_kept_s": self._events_kept_s}
+        async with self._database.system() as session:
+            return int((await session.execute(PURGE, kept)).scalar_one())
