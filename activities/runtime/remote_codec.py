@@ -1,0 +1,22 @@
+"""Decryption for the Temporal web UI and command line: the protocol of a remote codec, without its HTTP.
+
+They POST the payloads that a page shows to `<endpoint>/decode` and show what comes back. Whoever serves this decides who may
+ask: it opens any payload of the installation. Source: Temporal documentation, "Codec Server".
+"""
+
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from temporalio.api.common.v1 import Payloads
+from temporalio.converter import PayloadCodec
+
+from models.base.errors import MalformedRequest
+
+
+async def decode(body: bytes, codec: PayloadCodec) -> str:
+    """The JSON answer to the JSON body of a decode call. Raises MalformedRequest, PayloadKeyUnknown, PayloadCorrupt."""
+    payloads = Payloads()
+    try:
+        Parse(body, payloads)
+    except (ParseError, UnicodeDecodeError):
+        raise MalformedRequest("the body is not Temporal's JSON of payloads") from None
+    await codec.decode_wrapper(payloads)
+    return MessageToJson(payloads, indent=None)
