@@ -1,0 +1,1 @@
+"""The egress policy in effect: resolving, checking and connecting to addresses that users gave."""
