@@ -1,0 +1,66 @@
+"""The instance's row, for its owner: reading it, freezing what is created, projecting what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from activities.runtime.heartbeat import Heartbeat
+from models.contracts.instances import Applied, AwaitDrained, Frozen, InstanceKey, InstanceSnapshot, Projection
+
+if TYPE_CHECKING:
+    from models.repositories.instance_rows import InstanceRows
+
+DRAIN_CHECK_INTERVAL_S = 0.5
+ROUTING_STOPS_S = 1.0
+"""Within this time every gateway knows that the instance is draining (contract decision 6)."""
+
+
+class InstanceActivities:
+    """Short transactions, called as local activities; `await_drained` is the one that takes time."""
+
+    def __init__(self, rows: InstanceRows) -> None:
+        self._rows = rows
+
+    @activity.defn
+    async def load_instance(self, key: InstanceKey) -> InstanceSnapshot:
+        """The instance as it stands. Raises NotFound."""
+        return await self._rows.load(key)
+
+    @activity.defn
+    async def freeze_machine_spec(self, key: InstanceKey) -> Frozen:
+        """Fix what will be created, before the first try (DESIGN rule 5). Not applied: the instance was terminated first."""
+        return await self._rows.freeze_spec(key)
+
+    @activity.defn
+    async def project_instance(self, change: Projection) -> Applied:
+        """Write a change of the row, once, and return the instance as it stands after it."""
+        return await self._rows.apply(change)
+
+    @activity.defn
+    async def await_drained(self, request: AwaitDrained) -> bool:
+        """True once the agent reports no request in flight, in a heartbeat sent after routing had stopped; False when the
+        time is over.
+
+        An agent that is silent for the stale time has nothing in flight that could still be saved. Only the order of
+        heartbeats counts, never a comparison of two machines' clocks.
+        """
+        began = time.monotonic()
+        routed_beat: datetime | None = None
+        async with Heartbeat():
+            while True:
+                agent = (await self._rows.load(request.key)).liveness
+                if agent is None or agent.is_stale or agent.last_heartbeat_at is None:
+                    return True
+                elapsed_s = time.monotonic() - began
+                if routed_beat is None or elapsed_s < ROUTING_STOPS_S:
+                    routed_beat = agent.last_heartbeat_at
+                elif agent.last_heartbeat_at > routed_beat and agent.slots_busy == 0 and agent.queue_depth == 0:
+                    return True
+                if elapsed_s >= request.timeout_s:
+                    return False
+                await asyncio.sleep(DRAIN_CHECK_INTERVAL_S)

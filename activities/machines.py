@@ -1,0 +1,234 @@
+"""The machine behind an instance, at its provider. Registered once per provider, on that provider's queue."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from activities.runtime.crash import crash_point, crash_points
+from activities.runtime.heartbeat import Heartbeat
+from models.base.clock import utc_now
+from models.base.errors import AppError, ProviderRejected, ProviderUnavailable
+from models.contracts.instances import CreateMachine, MachineRef, MachineReport, Removal, RemoveMachine, RestartAgent
+from models.domain.instances.credentials import bootstrap_token
+from models.ports.compute import (
+    BootData,
+    Ended,
+    Machine,
+    MachineSpec,
+    MachineState,
+    SupportsAgentRestart,
+    SupportsReinstall,
+    SupportsVolumes,
+    Volume,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from models.ports.compute import ComputePort
+
+FIRST_POLL_S = 0.2
+SLOWEST_POLL_S = 5.0
+REMOVAL_ROUND_S = 45.0
+"""A round of removal watches for so long, then reports to the owner what is still there."""
+SETTLE_S = 45.0
+"""Seconds after the first create attempt during which "no machine found" is not believed: longer than the adapters' HTTP
+time-out (30 s) and the documented consistency windows together need. It only delays a removal whose machine is unknown."""
+
+
+class MachineActivities:
+    """Side effects at one provider. Every call may be repeated after a crash at any line (DESIGN rule 5)."""
+
+    def __init__(
+        self,
+        compute: ComputePort,
+        *,
+        installation_key: bytes,
+        control_plane_url: str,
+        settle_s: float = SETTLE_S,
+        round_s: float = REMOVAL_ROUND_S,
+    ) -> None:
+        self._compute = compute
+        self._settle_s, self._round_s = settle_s, round_s
+        self._installation_key, self._control_plane_url = installation_key, control_plane_url
+
+    @activity.defn
+    @crash_points()
+    async def create_machine(self, request: CreateMachine) -> Machine:
+        """Find or create the machine of the frozen spec. Raises what ComputePort.create raises."""
+        boot = self._boot(request.spec, request.generation)
+        first = request.fresh and activity.info().attempt == 1
+        async with Heartbeat():
+            crash_point("create_machine", "before_call")
+            machine = await self._compute.create(request.spec, boot, first_attempt=first)
+            crash_point("create_machine", "after_call")
+        return machine
+
+    @activity.defn
+    @crash_points()
+    async def await_machine(self, ref: MachineRef) -> MachineReport:
+        """The machine once it runs and has an address, or has failed; none once the provider says that it does not exist.
+
+        After `timeout_s` the machine as it is. A machine that its provider does not show yet is waited for.
+        """
+        deadline = utc_now() + timedelta(seconds=ref.timeout_s)
+        async with Heartbeat():
+            crash_point("await_machine", "before_call")
+            machine = await self._poll(lambda: self._settled(ref), until=deadline)
+            if machine is None:
+                machine = await self._compute.describe(ref.provider_instance_id, ref.zone)
+            volumes: list[Volume] = []
+            if machine is not None and isinstance(self._compute, SupportsVolumes):
+                volumes = await self._compute.list_volumes(ref.installation_id, ref.instance_id, ref.zone)
+            crash_point("await_machine", "after_call")
+        return MachineReport(machine=machine, volumes=volumes)
+
+    @activity.defn
+    async def describe_machine(self, ref: MachineRef) -> Machine | None:
+        """The machine now, or None when it does not exist. One look."""
+        async with Heartbeat():
+            return await self._compute.describe(ref.provider_instance_id, ref.zone)
+
+    @activity.defn
+    @crash_points()
+    async def restart_machine(self, request: RestartAgent) -> Machine:
+        """Start the node agent anew with the boot data of `generation`: a fresh install, or only the agent.
+
+        Raises ProviderRejected where the provider can do neither.
+        """
+        boot = self._boot(request.spec, request.generation)
+        zone, provider_id = request.spec.zone, request.provider_instance_id
+        async with Heartbeat():
+            crash_point("restart_machine", "before_call")
+            if request.agent_only and isinstance(self._compute, SupportsAgentRestart):
+                await self._compute.restart_agent(provider_id, zone, boot)
+                machine = await self._compute.describe(provider_id, zone)
+            elif isinstance(self._compute, SupportsReinstall):
+                machine = await self._compute.reinstall(provider_id, request.spec, boot)
+            else:
+                raise ProviderRejected("this provider cannot reinstall a machine", code="REINSTALL_NOT_SUPPORTED")
+            crash_point("restart_machine", "after_call")
+        if machine is None:
+            raise ProviderUnavailable("the machine is not shown after its restart", retry_after_s=SLOWEST_POLL_S)
+        return machine
+
+    @activity.defn
+    @crash_points()
+    async def remove_machine(self, request: RemoveMachine) -> Removal:
+        """One round of removing whatever carries the instance's tag, until verified gone or the round's time is over.
+
+        Refusals are reported, not raised: the owner never gives up, it begins the next round.
+        """
+        deadline = utc_now() + timedelta(seconds=self._round_s)
+        removal = Removal(machines_left=1, volumes_left=0)
+        pause_s = FIRST_POLL_S
+        async with Heartbeat():
+            while True:
+                crash_point("remove_machine", "before_call")
+                removal = await self._remove_once(request, removal)
+                crash_point("remove_machine", "after_call")
+                is_gone = removal.machines_left == 0 and removal.volumes_left == 0
+                if is_gone or utc_now() >= deadline:
+                    return removal
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, SLOWEST_POLL_S)
+
+    async def _remove_once(self, request: RemoveMachine, before: Removal) -> Removal:
+        known = {one.provider_id: one for one in before.ended}
+        refused: AppError | None = None
+        machines = await self._compute.find(request.installation_id, request.instance_id)
+        targets = {machine.provider_instance_id for machine in machines}
+        if request.provider_instance_id:
+            targets.add(request.provider_instance_id)
+        left = 0
+        for target in sorted(targets - known.keys()):
+            try:
+                await self._compute.delete(target, request.zone)
+                gone = await self._compute.ended(target, request.zone)
+            except AppError as error:
+                refused, gone = error, None
+            if gone is None:
+                left += 1
+            else:
+                known[target] = gone
+        if left == 0 and not targets and not self._is_absence_believable(request):
+            left = 1
+        found = {machine.provider_instance_id: machine for machine in [*before.found, *machines]}
+        volumes, volumes_left, volume_error = await self._remove_volumes(request, known, are_attached=left > 0)
+        refused = refused or volume_error
+        return Removal(
+            machines_left=left,
+            volumes_left=volumes_left,
+            ended=list(known.values()),
+            found=list(found.values()),
+            volumes=list({one.provider_volume_id: one for one in [*before.volumes, *volumes]}.values()),
+            error_code=refused.code if refused else None,
+            error_message=refused.message if refused else None,
+        )
+
+    async def _remove_volumes(
+        self, request: RemoveMachine, known: dict[str, Ended], *, are_attached: bool
+    ) -> tuple[list[Volume], int, AppError | None]:
+        """Volumes last: a provider refuses to delete one that is attached. Those to be kept stay."""
+        if not isinstance(self._compute, SupportsVolumes):
+            return [], 0, None
+        refused: AppError | None = None
+        left = 0
+        volumes = await self._compute.list_volumes(request.installation_id, request.instance_id, request.zone)
+        tracked = {volume.provider_volume_id for volume in volumes if volume.delete_on_terminate}
+        if are_attached:
+            return volumes, 0, None
+        for target in sorted(tracked - known.keys()):
+            try:
+                await self._compute.delete_volume(target, request.zone)
+                gone = await self._compute.volume_ended(target, request.zone)
+            except AppError as error:
+                refused, gone = error, None
+            if gone is None:
+                left += 1
+            else:
+                known[target] = gone
+        return volumes, left, refused
+
+    def _is_absence_believable(self, request: RemoveMachine) -> bool:
+        """Whether "nothing found" may be believed when no machine was ever known: a create may still be on its way."""
+        if request.create_attempted_at is None:
+            return True
+        return utc_now() >= request.create_attempted_at + timedelta(seconds=self._settle_s)
+
+    async def _settled(self, ref: MachineRef) -> Machine | None:
+        machine = await self._compute.describe(ref.provider_instance_id, ref.zone)
+        if machine is None:
+            return None
+        is_reachable = machine.host is not None and machine.port is not None
+        is_running = machine.state is MachineState.RUNNING and is_reachable
+        return machine if is_running or machine.state in (MachineState.FAILED, MachineState.PREEMPTED) else None
+
+    @staticmethod
+    async def _poll(look: Callable[[], Awaitable[Machine | None]], *, until: datetime) -> Machine | None:
+        pause_s = FIRST_POLL_S
+        while (found := await look()) is None:
+            if utc_now() >= until:
+                return None
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, SLOWEST_POLL_S)
+        return found
+
+    def _boot(self, spec: MachineSpec, generation: int) -> BootData:
+        """Boot data, the same at every try: its secret is derived, never stored and never in a payload."""
+        return BootData(
+            instance_id=spec.instance_id,
+            control_plane_url=self._control_plane_url,
+            bootstrap_token=bootstrap_token(self._installation_key, spec.instance_id, generation),
+            generation=generation,
+            model_id=spec.model_id,
+            model_code=spec.model_code,
+            model_file=spec.model_file,
+            slots=spec.slots,
+            context_length=spec.context_length,
+            heartbeat_interval_s=spec.heartbeat_interval_s,
+        )

@@ -1,0 +1,5 @@
+"""The owner of an instance: `workflow.py` is the loop, one module per phase, `owner.py` what they share."""
+
+from workflows.instances.workflow import InstanceWorkflow
+
+__all__ = ["InstanceWorkflow"]

@@ -1,0 +1,151 @@
+"""From an accepted order to a running machine. Everything external is found or created; termination compensates."""
+
+from temporalio import workflow
+
+from activities.machines import MachineActivities
+from models.base.errors import AppError, NoCapacity, ProviderAuth, ProviderRejected
+from models.contracts.instances import ActionNote, CreateMachine, MachineRef, MachineReport, OperationChange
+from models.domain.instances.deletion import NOTHING_CREATED, START_FAILED, START_TIMEOUT
+from models.domain.instances.progress import Step
+from models.domain.instances.state import InstanceStatus
+from models.domain.operations import OperationKind, OperationStatus
+from models.ports.compute import MachineState
+from workflows import options
+from workflows.instances import removal
+from workflows.instances.owner import InterruptedByTermination, Owner
+
+WATCH_S = 300.0
+"""One attempt watches a machine start for this long; a provider that needs longer is watched again."""
+
+
+async def provision(owner: Owner) -> None:
+    """One pass; the loop comes back until the status is another."""
+    if owner.wants_termination:
+        await removal.begin(owner)
+        return
+    try:
+        if owner.row.provider_instance_id is None and not await _create(owner):
+            return
+        await _await_running(owner)
+    except InterruptedByTermination:
+        return
+
+
+async def _create(owner: Owner) -> bool:
+    frozen = await owner.freeze_spec()
+    if not frozen.applied:
+        return False
+    started_at = workflow.now()
+    request = CreateMachine(spec=owner.spec, generation=owner.row.generation, fresh=frozen.fresh)
+    await owner.project(
+        waiting="the provider to create the machine",
+        operations=[OperationChange(kind=OperationKind.INSTANCE_PROVISION, status=OperationStatus.RUNNING)],
+        actions=[ActionNote(action_type="EXECUTE_CREATE")],
+    )
+    try:
+        machine = await owner.on_provider(
+            MachineActivities.create_machine,
+            request,
+            options.provider_create(owner.row.startup_timeout_s),
+            summary="create the machine",
+        )
+    except AppError as error:
+        await _create_failed(owner, error)
+        return False
+    details = {"provider_instance_id": machine.provider_instance_id, "zone": machine.zone}
+    return await owner.project(
+        waiting="the machine to run",
+        machine=machine,
+        steps=[Step.PROVIDER_CREATE],
+        actions=[
+            ActionNote(action_type="PROVIDER_CREATE", started_at=started_at, details=details),
+            ActionNote(action_type="PERSIST_PROVIDER_ID", details=details),
+        ],
+    )
+
+
+async def _create_failed(owner: Owner, error: AppError) -> None:
+    """`failed`, with the code that says why. Whether something was made all the same is `idle`'s business."""
+    match error:
+        case NoCapacity():
+            code = "PROVIDER_OUT_OF_STOCK"
+        case ProviderAuth():
+            code = "MISSING_PROVIDER_CREDENTIALS"
+        case _:
+            code = "PROVIDER_CREATE_FAILED"
+    is_conclusive = isinstance(error, NoCapacity | ProviderRejected)  # the create itself was refused, after a look
+    await owner.project(
+        status=InstanceStatus.FAILED,
+        reason=code,
+        error_code=code,
+        error_message=error.message,
+        deletion_reason=NOTHING_CREATED if is_conclusive else None,
+        operations=[failed(OperationKind.INSTANCE_PROVISION, code, error.message)],
+        actions=[ActionNote(action_type="PROVIDER_CREATE", failed=True, error_code=code, error_message=error.message)],
+    )
+
+
+async def _await_running(owner: Owner) -> None:
+    started_at = owner.row.create_attempted_at or workflow.now()
+    deadline = started_at + options.seconds(owner.row.startup_timeout_s)
+    while True:
+        remaining_s = (deadline - workflow.now()).total_seconds()
+        report = await owner.on_provider(
+            MachineActivities.await_machine,
+            MachineRef(
+                installation_id=owner.spec.installation_id,
+                instance_id=owner.key.instance_id,
+                provider_instance_id=owner.row.provider_instance_id or "",
+                zone=owner.spec.zone,
+                timeout_s=max(min(remaining_s, WATCH_S), 1.0),
+            ),
+            options.await_machine(remaining_s),
+            summary="wait until the machine runs",
+        )
+        machine = report.machine
+        if machine is None or machine.state in (MachineState.FAILED, MachineState.PREEMPTED):
+            why = "the machine does not exist any more" if machine is None else machine.error or machine.state.value
+            await _start_failed(owner, "PROVIDER_START_FAILED", why, START_FAILED)
+            return
+        if machine.state is MachineState.RUNNING and machine.host is not None:
+            await _running(owner, report)
+            return
+        if workflow.now() >= deadline:
+            why = "the machine did not run within the startup time"
+            await _start_failed(owner, "PROVIDER_START_TIMEOUT", why, START_TIMEOUT)
+            return
+
+
+async def _running(owner: Owner, report: MachineReport) -> None:
+    await owner.project(
+        status=InstanceStatus.BOOTING,
+        reason="the machine runs",
+        machine=report.machine,
+        volumes=report.volumes,
+        steps=[Step.PROVIDER_START, Step.PROVIDER_GET_IP],
+        waiting="the node agent to register",
+        actions=[
+            ActionNote(action_type="PROVIDER_START"),
+            ActionNote(action_type="PROVIDER_GET_IP"),
+            ActionNote(action_type="INSTANCE_CREATED"),
+        ],
+    )
+    owner.is_resumed = False
+
+
+async def _start_failed(owner: Owner, code: str, why: str, deletion_reason: str) -> None:
+    """The machine is billed and useless: remove it, and keep the reason on the row."""
+    await owner.project(
+        status=InstanceStatus.TERMINATING,
+        reason=code,
+        error_code=code,
+        error_message=why,
+        deletion_reason=deletion_reason,
+        waiting="the provider to delete the machine",
+        operations=[failed(OperationKind.INSTANCE_PROVISION, code, why)],
+        actions=[ActionNote(action_type="PROVIDER_START", failed=True, error_code=code, error_message=why)],
+    )
+
+
+def failed(kind: OperationKind, code: str, message: str) -> OperationChange:
+    return OperationChange(kind=kind, status=OperationStatus.FAILED, error_code=code, error_message=message)

@@ -1,0 +1,73 @@
+"""One instance, from the accepted order to the verified end of its bill."""
+
+from temporalio import workflow
+
+from models.contracts.instances import Command, InstanceInput, InstanceSnapshot, Observed
+from models.domain.instances.state import FINAL, InstanceStatus
+from workflows.instances import provisioning, removal, serving, startup
+from workflows.instances.owner import Owner
+
+S = InstanceStatus
+
+
+@workflow.defn(name="Instance")
+class InstanceWorkflow:
+    """Owner of one instance, id `instance/{id}`. It ends only when nothing of the instance exists any more.
+
+    provisioning -> booting -> installing -> starting -> ready -> draining -> terminating -> terminated
+         |             |___________________________|       |  ^
+         v             v                                   v  |
+       failed    startup_failed                         unavailable -> booting | failed
+
+    Signals are hints that the row has changed: `command` for an operation, `observed` for the node agent. The loop reads
+    the row again and acts on what it says, so a signal that is lost, late or repeated changes nothing.
+    """
+
+    @workflow.init
+    def __init__(self, start: InstanceInput) -> None:
+        self._owner = Owner(start)
+
+    @workflow.run
+    async def run(self, start: InstanceInput) -> None:
+        owner = self._owner
+        await owner.load()
+        while owner.row.status not in FINAL:
+            if workflow.info().is_continue_as_new_suggested():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                workflow.continue_as_new(
+                    start.model_copy(update={"handled": owner.handled, "removal_rounds": owner.removal_rounds})
+                )
+            if owner.has_news:
+                await owner.load()
+            await self._live(owner)
+
+    async def _live(self, owner: Owner) -> None:
+        match owner.row.status:
+            case S.PROVISIONING:
+                await provisioning.provision(owner)
+            case S.BOOTING | S.INSTALLING | S.STARTING:
+                await startup.await_ready(owner)
+            case S.READY:
+                await serving.serve(owner)
+            case S.UNAVAILABLE:
+                await serving.heal(owner)
+            case S.DRAINING:
+                await removal.drain(owner)
+            case S.TERMINATING:
+                await removal.remove(owner)
+            case S.PROVISIONING_FAILED | S.STARTUP_FAILED | S.FAILED:
+                await serving.idle(owner)
+            case S.TERMINATED | S.ARCHIVED:
+                return
+
+    @workflow.signal
+    def command(self, command: Command) -> None:
+        self._owner.hear_command(command.operation_id)
+
+    @workflow.signal
+    def observed(self, observed: Observed) -> None:
+        self._owner.hear_edge()
+
+    @workflow.query
+    def snapshot(self) -> InstanceSnapshot:
+        return self._owner.row

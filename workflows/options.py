@@ -1,0 +1,202 @@
+"""Every timeout, retry policy and timer of the workflows; nothing else in `workflows/` says `timedelta` or `RetryPolicy`.
+
+An option set is splatted into the call: `workflow.execute_activity_method(act.find, request, **options.PROVIDER_READ)`.
+Whether a failure is retried at all is decided where it is raised (`AppError.retryable`); here is only how often and how long.
+All policies retry without a limit of attempts; where there is an end, a schedule-to-close timeout states it in time.
+"""
+
+from datetime import timedelta
+from typing import Final, TypedDict
+
+from temporalio.common import RetryPolicy
+
+
+class ActivityOptions(TypedDict, total=False):
+    """What a regular activity's call takes."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+class LocalActivityOptions(TypedDict, total=False):
+    """What a local activity's call takes: no heartbeats there."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    local_retry_threshold: timedelta
+    retry_policy: RetryPolicy
+
+
+def seconds(value: float) -> timedelta:
+    """A duration that arrives as data: a setting in the workflow's input, the rest of a deadline. Never negative."""
+    return timedelta(seconds=max(value, 0.0))
+
+
+HEARTBEAT: Final = timedelta(seconds=6)
+"""Heartbeat time-out of every long activity: a killed worker's attempt is known to be lost within 6 s, so that an instance
+goes on within 15 s of a worker's return."""
+
+# -- Retry policies: how fast after the first failure, how slow at most. Unlimited attempts.
+
+_PROVIDER_RETRY: Final = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+"""A cloud API: quick enough for a lost packet, slow enough for an outage. 30 s is also the longest time that a machine stays
+billed after its provider is back. A provider's own Retry-After overrides both."""
+
+_POLL_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=10)
+)
+
+_RECORD_RETRY: Final = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
+
+# -- Regular activities
+
+PROVIDER_READ: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(minutes=10),
+    retry_policy=_PROVIDER_RETRY,
+)
+"""One describe or list. Gives up after ten minutes: who only reads can say "unknown" and read again."""
+
+PROVIDER_MUTATION: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=120),
+    heartbeat_timeout=HEARTBEAT,
+    schedule_to_close_timeout=timedelta(minutes=15),
+    retry_policy=_PROVIDER_RETRY,
+)
+"""A call that changes something and costs nothing if it never happens: reinstall, restart of the agent. The heartbeat makes a
+killed worker's attempt known in seconds rather than after the 120 s that a slow provider may take."""
+
+PROVIDER_DELETE: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=120),
+    heartbeat_timeout=HEARTBEAT,
+    retry_policy=_PROVIDER_RETRY,
+)
+"""Deletion and the proof of it. No schedule-to-close: a machine that may exist is billed, so this is never given up."""
+
+OUTBOX: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=HEARTBEAT,
+    schedule_to_close_timeout=timedelta(minutes=15),
+    retry_policy=_PROVIDER_RETRY,
+)
+"""A sweep or hand-over in batches: delivery of what waits in the outbox, stale heartbeats, missing owners. It ends at a
+quarter of an hour because its schedule starts the next one anyway, from what the rows say then."""
+
+STARTUP_TIMEOUT_S: Final = 3600.0
+"""Default of `QUARTERDECK_WORKER_INSTANCE_STARTUP_TIMEOUT_S` (contract fleet.md 3.4), for an input that does not carry it."""
+
+
+def provider_create(remaining_s: float = STARTUP_TIMEOUT_S) -> ActivityOptions:
+    """The create of a machine: as many attempts as fit what is left of the startup timeout, in seconds.
+
+    The same key makes every attempt find what an earlier one made, so only time limits them. The owner looks for a machine
+    once more after a time-out here: the last attempt may have made one.
+    """
+    return ActivityOptions(
+        start_to_close_timeout=timedelta(seconds=180),
+        heartbeat_timeout=HEARTBEAT,
+        schedule_to_close_timeout=_at_least_one_attempt(remaining_s),
+        retry_policy=_PROVIDER_RETRY,
+    )
+
+
+def await_machine(remaining_s: float = STARTUP_TIMEOUT_S) -> ActivityOptions:
+    """A long poll that returns when the provider says running, failed or gone; `remaining_s` as for `provider_create`.
+
+    One attempt polls for up to ten minutes inside one activity, which costs the history nothing, and heartbeats meanwhile.
+    """
+    return ActivityOptions(
+        start_to_close_timeout=timedelta(minutes=10),
+        heartbeat_timeout=HEARTBEAT,
+        schedule_to_close_timeout=_at_least_one_attempt(remaining_s),
+        retry_policy=_POLL_RETRY,
+    )
+
+
+def _at_least_one_attempt(remaining_s: float) -> timedelta:
+    """A deadline already passed still leaves time for one look, and zero would mean "no limit" to the server."""
+    return seconds(max(remaining_s, 10.0))
+
+
+PROVIDER_CREATE: Final = provider_create()
+AWAIT_MACHINE: Final = await_machine()
+
+AWAIT_GONE: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=10),
+    heartbeat_timeout=HEARTBEAT,
+    retry_policy=_POLL_RETRY,
+)
+"""The long poll for the proof that a machine or volume is gone: like `PROVIDER_DELETE`, never given up."""
+
+# -- Local activities
+
+RECORD: Final = LocalActivityOptions(
+    start_to_close_timeout=timedelta(seconds=5),
+    local_retry_threshold=timedelta(seconds=20),
+    retry_policy=_RECORD_RETRY,
+)
+"""One short transaction. Unlimited attempts, since the database may be away and the row must follow; at most 10 s apart, so
+that it is written within 10 s of the database's return. The threshold above that keeps all waiting inside the workflow task:
+three history events per eight seconds of outage, where durable timers would add seven per ten."""
+
+# -- Timers, and durations that decide
+
+WORKER_STALE: Final = timedelta(seconds=120)
+"""Default of `QUARTERDECK_WORKER_STALE_SECONDS` (contract decision 13)."""
+
+DRAIN_TIMEOUT: Final = timedelta(seconds=60)
+"""Longest wait for requests in flight; default of `QUARTERDECK_DRAIN_TIMEOUT_S` (contract decision 13)."""
+
+DRAIN_CHECK_INTERVAL: Final = timedelta(seconds=2)
+"""Between two looks at the requests in flight of a draining instance."""
+
+UNAVAILABLE_WAIT: Final = timedelta(seconds=120)
+"""How long an instance that stopped answering is given to come back before `on_unavailable` acts (contract decision 13)."""
+
+HEAL_ATTEMPTS: Final = 3
+"""Tries of `on_unavailable` before the instance is `failed` with an alarm (contract decision 13)."""
+
+OWNER_TASK_TIMEOUT: Final = timedelta(seconds=5)
+"""Workflow task timeout: how long a killed worker's workflow waits for another, so it must stay below the 15 s in which an
+instance has to go on after a crash."""
+
+STEADY_AFTER: Final = timedelta(minutes=15)
+"""An instance that stayed ready for so long has healed: its next silence begins with all attempts."""
+
+REMOVAL_ROUND: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=75),
+    heartbeat_timeout=HEARTBEAT,
+    schedule_to_close_timeout=timedelta(seconds=90),
+    retry_policy=_PROVIDER_RETRY,
+)
+"""One round of removal watches for 45 s. The round ends, the removal does not: the owner reports and begins the next."""
+
+ALARM_AFTER_ROUNDS: Final = 6
+"""Rounds of 45 s and their pauses: an alarm after about five minutes (peers.md 3.4, T5)."""
+
+
+def removal_pause_s(rounds: int) -> float:
+    """Seconds before the next round of a removal: 1, 2, 4, ... at most 30."""
+    return float(min(2 ** min(rounds - 1, 5), 30))
+
+
+def drain(timeout_s: float) -> ActivityOptions:
+    """The wait for requests in flight, given `timeout_s` and some time to notice its end."""
+    return ActivityOptions(
+        start_to_close_timeout=seconds(timeout_s + 30),
+        heartbeat_timeout=HEARTBEAT,
+        retry_policy=_POLL_RETRY,
+    )
+
+
+SWEEP_EVERY: Final = timedelta(seconds=10)
+"""Between two sweeps: a lost owner or a silent agent is noticed within this time and the stale time."""
+
+SWEEP: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=HEARTBEAT,
+    schedule_to_close_timeout=timedelta(minutes=5),
+    retry_policy=_PROVIDER_RETRY,
+)
