@@ -1,0 +1,87 @@
+"""The dispatcher: delivers what is due in the outbox, whoever wrote it and whatever crashed meanwhile (DESIGN rule 4)."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from activities.runtime.delivery import OutboxDelivery
+from models.base.errors import AppError
+from models.contracts.outbox import OutboxMessage
+from models.repositories import outbox
+from models.repositories.database import Database
+from models.repositories.listener import Listener
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+PARALLEL = 16
+LEASE_S = 20.0
+"""How long a claimed message is left alone: a dispatcher that was killed with it delays it by so much at most."""
+
+LONGEST_WAIT_S = 2.0
+"""Between two looks when nobody notifies: rows whose time comes later, and leases that run out."""
+
+LONGEST_DELAY_S = 30.0
+
+
+class Dispatcher:
+    """Runs until cancelled. Any number of processes may run one: claims skip what another holds."""
+
+    def __init__(self, database: Database, url: str, delivery: OutboxDelivery) -> None:
+        self._database, self._delivery = database, delivery
+        self._wake = asyncio.Event()
+        self._listener = Listener(url, "outbox", on_connected=self._woken, on_round=self._heard)
+        self._slots = asyncio.Semaphore(PARALLEL)
+
+    async def run(self) -> None:
+        await self._listener.start()
+        try:
+            while True:
+                self._wake.clear()
+                if not await self._deliver_due():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LONGEST_WAIT_S):
+                            await self._wake.wait()
+        finally:
+            await self._listener.close()
+
+    async def _deliver_due(self) -> bool:
+        """True when there may be more."""
+        try:
+            async with self._database.system() as session:
+                due = await outbox.claim(session, most=BATCH, lease_s=LEASE_S)
+            if due:
+                await self._deliver(due)
+        except AppError as error:
+            logger.warning("the outbox cannot be read (%s)", error.code)
+            await asyncio.sleep(1.0)
+            return False
+        return len(due) == BATCH
+
+    async def _deliver(self, due: Sequence[OutboxMessage]) -> None:
+        outcomes = await asyncio.gather(*(self._one(message) for message in due))
+        delivered = [message.id for message, error in zip(due, outcomes, strict=True) if error is None]
+        async with self._database.system() as session:
+            if delivered:
+                await outbox.settle(session, delivered)
+            for message, error in zip(due, outcomes, strict=True):
+                if error is not None:
+                    delay_s = min(0.5 * 2 ** min(message.attempts, 6), LONGEST_DELAY_S)
+                    await outbox.postpone(session, message.id, error_code=error.code, delay_s=delay_s)
+
+    async def _one(self, message: OutboxMessage) -> AppError | None:
+        async with self._slots:
+            try:
+                await self._delivery.deliver(message)
+            except AppError as error:
+                logger.warning("message %s was not delivered (%s)", message.id, error.code)
+                return error
+            return None
+
+    async def _woken(self) -> None:
+        self._wake.set()
+
+    async def _heard(self, payloads: frozenset[str]) -> None:
+        if payloads:
+            self._wake.set()

@@ -1,0 +1,129 @@
+"""`python -m workers worker`: one worker process. Without options it serves every queue that needs no credentials."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+)
+from temporalio.worker import Worker
+
+from models.contracts.task_queues import TaskQueue
+from models.settings import Settings, load_settings
+from workers.composition import WorkerObjects, compose, queues
+from workers.logs import configure_logging
+from workers.readiness import announce_ready
+from workers.registry import QueueRegistration
+from workflows.schedules import SCHEDULES, ScheduleSpecification
+
+logger = logging.getLogger(__name__)
+
+GRACEFUL_SHUTDOWN = timedelta(seconds=5)
+STICKY_TIMEOUT = timedelta(seconds=2)
+"""How long a workflow's next task waits for the process that knows it: after a kill it goes to another one so soon."""
+
+CONCURRENT_WORKFLOW_TASKS = 40
+CONCURRENT_ACTIVITIES = 200
+CACHED_WORKFLOWS = 400
+"""Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="quarterdeck worker", description=__doc__)
+    parser.add_argument("--provider", action="append", default=[], help="serve this provider's queue")
+    parser.add_argument("--queues", default="", help="comma list: orchestration, records")
+    options = parser.parse_args(arguments)
+    names = {*options.provider, *(name for name in options.queues.split(",") if name)}
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    return asyncio.run(_run(settings, names))
+
+
+async def _run(settings: Settings, names: set[str]) -> int:
+    stop = asyncio.Event()
+    for received in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(received, stop.set)
+    async with compose(settings) as objects:
+        registrations = queues(settings, objects, names)
+        async with contextlib.AsyncExitStack() as stack:
+            for registration in registrations:
+                await stack.enter_async_context(make_worker(objects.client, registration))
+            background = await _begin_background(objects, registrations)
+            announce_ready()
+            logger.info("serving %s", ", ".join(registration.queue for registration in registrations))
+            await _until_stopped(stop, background)
+    return 0
+
+
+async def _begin_background(
+    objects: WorkerObjects, registrations: Sequence[QueueRegistration]
+) -> list[asyncio.Task[None]]:
+    """The dispatcher and the schedules go with the workflows' queue."""
+    if not any(registration.queue == TaskQueue.ORCHESTRATION for registration in registrations):
+        return []
+    await ensure_schedules(objects.client)
+    return [asyncio.create_task(objects.dispatcher.run(), name="dispatcher")]
+
+
+async def _until_stopped(stop: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
+    """Returns when told to stop. A background task that ends before takes the process with it: the supervisor restarts it."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        done, _pending = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (stopped, *background):
+            task.cancel()
+        await asyncio.gather(stopped, *background, return_exceptions=True)
+
+
+def make_worker(client: Client, registration: QueueRegistration) -> Worker:
+    """A worker for one queue, with the plugin of its client."""
+    return Worker(
+        client,
+        task_queue=registration.queue,
+        workflows=list(registration.workflows),
+        activities=list(registration.activities),
+        max_concurrent_workflow_tasks=CONCURRENT_WORKFLOW_TASKS if registration.workflows else None,
+        max_concurrent_activities=CONCURRENT_ACTIVITIES,
+        max_cached_workflows=CACHED_WORKFLOWS if registration.workflows else 0,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+
+
+async def ensure_schedules(client: Client) -> None:
+    """Bring the server's schedules to the list in the code."""
+    for specification in SCHEDULES:
+        wanted = _schedule(specification)
+        try:
+            await client.create_schedule(specification.id, wanted)
+        except ScheduleAlreadyRunningError:
+            update = ScheduleUpdate(wanted)
+            await client.get_schedule_handle(specification.id).update(lambda _current, to=update: to)
+
+
+def _schedule(specification: ScheduleSpecification) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            specification.workflow,
+            specification.argument,
+            id=specification.id,
+            task_queue=TaskQueue.ORCHESTRATION,
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=specification.every)]),
+        policy=SchedulePolicy(overlap=specification.overlap),
+    )
