@@ -1,0 +1,1 @@
+"""`quarterdeck up`: PostgreSQL, Temporal, the simulated cloud, the API and the worker as supervised child processes."""

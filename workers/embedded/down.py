@@ -1,0 +1,29 @@
+"""`quarterdeck down`: stop the stack of this home from another terminal."""
+
+import signal
+
+from models.settings import Settings
+from models.settings.derived import instances_dir
+from workers.embedded.home import Home, is_locked, locked, read_record
+from workers.embedded.instances import end_instances
+from workers.embedded.leftovers import end_leftovers, identity_from
+from workers.embedded.processes import end
+
+STOP_TIMEOUT_S = 15.0
+"""`up` stops within 10 s; after this it is killed, and what it started with it."""
+
+
+def down(settings: Settings, *, instances: bool) -> int:
+    """Returns 0 when nothing of this home runs any more. Raises StartError when `up` is just starting or stopping."""
+    home = Home(settings.home)
+    record = read_record(home) or {}
+    supervisor = identity_from(record.get("supervisor"))
+    stopped = is_locked(home) and supervisor is not None and end(supervisor, signal.SIGTERM, STOP_TIMEOUT_S)
+    if home.path.is_dir():
+        with locked(home):
+            stopped = bool(end_leftovers(home)) or stopped
+            home.run_record.unlink(missing_ok=True)
+    print("Stopped." if stopped else f"Quarterdeck does not run in {home.path}.")  # noqa: T201
+    if instances:
+        print(f"Served instances ended: {end_instances(instances_dir(settings))}.")  # noqa: T201
+    return 0

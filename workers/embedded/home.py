@@ -1,0 +1,130 @@
+"""The folder of one installation: its layout, its lock (one `up` at a time), its key, and the record of what runs."""
+
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.settings.derived import KEY_FILE
+from workers.embedded.errors import StartError
+
+OPEN_TO_POSTGRES, PRIVATE = 0o711, 0o700
+
+
+@dataclass(frozen=True)
+class Home:
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def admin_file(self) -> Path:
+        return self.path / "admin.json"
+
+    @property
+    def temporal_database(self) -> Path:
+        return self.path / "temporal.db"
+
+    @property
+    def simcloud_database(self) -> Path:
+        return self.path / "simcloud.db"
+
+    @property
+    def run_record(self) -> Path:
+        """What runs now, or ran when the supervisor was killed."""
+        return self.path / "up.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "up.lock"
+
+    def ready_file(self, part: str) -> Path:
+        """Where a part without a port says that it works (see `workers.readiness`)."""
+        return self.path / "ready" / part
+
+
+def open_home(path: Path) -> Home:
+    """The home, made if needed. For root it lets PostgreSQL's account pass through. Raises StartError."""
+    hint = "choose another folder with QUARTERDECK_HOME"
+    try:
+        if not path.exists():
+            path.mkdir(parents=True)
+            path.chmod(OPEN_TO_POSTGRES if os.geteuid() == 0 else PRIVATE)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        home = Home(path)
+        home.logs.mkdir(exist_ok=True)
+        home.ready_file("").mkdir(exist_ok=True)
+    except OSError as error:
+        raise StartError(f"cannot write to {path}: {error.strerror or error}; {hint}") from None
+    return home
+
+
+@contextmanager
+def locked(home: Home) -> Iterator[None]:
+    """Only one process is inside the block for a home; the kernel lets go of the lock with it. Raises StartError."""
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"Quarterdeck already runs in {home.path}: see `quarterdeck status`") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(home: Home) -> bool:
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def ensure_key(home: Home) -> None:
+    """Create the installation key of this home (0600) unless it exists. A start killed in between leaves none or all of it."""
+    target = home.path / KEY_FILE
+    if target.exists():
+        return
+    write_private(target, secrets.token_urlsafe(32) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file (mode 0600) at once: a reader, or a start after a crash, sees the old text or the new one."""
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).rename(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def write_record(home: Home, record: Mapping[str, object]) -> None:
+    write_private(home.run_record, json.dumps(record, indent=1) + "\n")
+
+
+def read_record(home: Home) -> dict[str, object] | None:
+    """The record, or None where nothing was started yet or it is not readable as one."""
+    try:
+        record = json.loads(home.run_record.read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None

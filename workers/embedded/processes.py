@@ -1,0 +1,161 @@
+"""One child process of the stack: how it is started, recognised later, and stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from workers.embedded import owned_exec
+from workers.embedded.account import Account
+
+KEPT_LOGS = 2
+POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What to run. `stop_signal` asks it to finish; it is also what it gets when its supervisor is killed."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    cwd: Path
+    env: Mapping[str, str] = field(repr=False)
+    account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 4.0
+
+    def owned_argv(self) -> list[str]:
+        return owned_argv(self.argv, self.stop_signal, self.account)
+
+
+def owned_argv(argv: Sequence[str], stop_signal: signal.Signals, account: Account | None) -> list[str]:
+    """The command line that runs `argv` as `account` and ends when this process does.
+
+    Linux takes the starting thread for the parent: start it from one that lives as long as the process.
+    """
+    uid, gid = ("-", "-") if account is None else (str(account.uid), str(account.gid))
+    shim = [sys.executable, "-I", "-S", owned_exec.__file__]
+    return [*shim, str(os.getpid()), str(int(stop_signal)), uid, gid, "--", *argv]
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """Enough to know a process again later: process ids are reused, start times and command lines together are not."""
+
+    pid: int
+    started_at: float
+    argv: tuple[str, ...]
+
+    def find(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.pid)
+            if process.create_time() != self.started_at or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            command = tuple(process.cmdline())
+        except psutil.Error:
+            return None
+        becoming = not command  # the system shows none while one program replaces itself by the next
+        return process if becoming or command[-len(self.argv) :] == self.argv else None
+
+
+def identify(pid: int, argv: tuple[str, ...]) -> ProcessIdentity | None:
+    try:
+        return ProcessIdentity(pid, psutil.Process(pid).create_time(), argv)
+    except psutil.Error:
+        return None
+
+
+def command_line(pid: int) -> list[str]:
+    """As the system shows it; empty for a process that is gone or not ours to see."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
+
+
+def rotate(log: Path) -> None:
+    """`name.log` becomes `name.log.1`, that one `name.log.2`, and the oldest goes."""
+    for number in range(KEPT_LOGS - 1, 0, -1):
+        older = log.with_name(f"{log.name}.{number}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number + 1}"))
+    if log.exists():
+        log.replace(log.with_name(f"{log.name}.1"))
+
+
+def spawn(spec: ProcessSpec) -> subprocess.Popen[bytes]:
+    """The started process, in a session of its own: a Ctrl-C at the terminal does not reach it."""
+    spec.log.parent.mkdir(parents=True, exist_ok=True)
+    with spec.log.open("ab") as log:
+        return subprocess.Popen(
+            spec.owned_argv(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=spec.cwd,
+            env=dict(spec.env),
+            start_new_session=True,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], spec: ProcessSpec) -> None:
+    """The process is gone when this returns: asked first, then killed with its group."""
+    if process.poll() is None:
+        process.send_signal(spec.stop_signal)
+        try:
+            process.wait(spec.stop_timeout_s)
+        except subprocess.TimeoutExpired:
+            kill_group(process.pid)
+    process.wait()
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL to the group that this process leads, where it still exists."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def end(identity: ProcessIdentity, stop_signal: signal.Signals, timeout_s: float) -> bool:
+    """End a process that is not our child. False when it was not running any more."""
+    process = identity.find()
+    if process is None:
+        return False
+    process.send_signal(stop_signal)
+    deadline = time.monotonic() + timeout_s
+    while identity.find() is not None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    if identity.find() is not None:
+        kill_group(identity.pid)
+    while identity.find() is not None:
+        time.sleep(POLL_S)
+    return True
+
+
+def wait_until_ready(
+    process: subprocess.Popen[bytes], spec: ProcessSpec, probe: Callable[[], bool], timeout_s: float
+) -> None:
+    """Returns when `probe()` is true. Raises RuntimeError when the process ends before, or after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not probe():
+        if process.poll() is not None:
+            raise RuntimeError(f"{spec.name} ended with {process.returncode}: {last_line(spec.log)}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{spec.name} was not ready within {timeout_s:.0f} s: {last_line(spec.log)}")
+        time.sleep(POLL_S)
+
+
+def last_line(log: Path, limit: int = 300) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return "no log"
+    return next((line[:limit] for line in reversed(lines) if line.strip()), "its log is empty")

@@ -1,0 +1,161 @@
+"""What the stack consists of: each part's program, environment, port and probe, from the settings."""
+
+import http.client
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.settings import ENV_PREFIX, Settings, derived
+from models.settings.derived import DatabaseRole, database_password
+from workers.embedded import postgres
+from workers.embedded.errors import StartError
+from workers.embedded.home import Home
+from workers.embedded.ports import LOOPBACK, accepts, is_free
+from workers.embedded.postgres import PostgresServer
+from workers.embedded.postgres_files import bundled_tree
+from workers.embedded.processes import ProcessSpec, rotate
+from workers.embedded.supervisor import Part
+from workers.embedded.temporal import TemporalServer, binary
+from workers.readiness import READY_FILE_VARIABLE
+
+PROBE_TIMEOUT_S = 2.0
+LOG_LIMIT_BYTES = 20_000_000
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The command lines of our own programs, replaceable by smaller ones in tests of the supervisor."""
+
+    migrate: tuple[str, ...] = (sys.executable, "-m", "workers", "migrate")
+    bootstrap: tuple[str, ...] = (sys.executable, "-m", "workers", "bootstrap")
+    api: tuple[str, ...] = (sys.executable, "-m", "api")
+    worker: tuple[str, ...] = (sys.executable, "-m", "workers", "worker")
+    simcloud: tuple[str, ...] = (sys.executable, "-m", "simcloud")
+
+
+class Stack:
+    """The parts of one home. Building it checks what can be checked before anything is started. Raises StartError."""
+
+    def __init__(self, settings: Settings, home: Home, programs: Programs) -> None:
+        self.settings, self.home, self.programs = settings, home, programs
+        self.embeds_postgres = settings.database_url is None
+        self.embeds_temporal = settings.temporal_address is None
+        self._rotated: set[str] = set()
+        self._key = derived.installation_key(settings)
+        if self.embeds_postgres:
+            bundled_tree()
+        if self.embeds_temporal:
+            binary("temporal")
+        self._refuse_ports_in_use()
+
+    def _refuse_ports_in_use(self) -> None:
+        wanted = {"api_port": self.settings.api_port, "simcloud_port": self.settings.simcloud_port}
+        if self.embeds_temporal:
+            wanted |= {"temporal_port": self.settings.temporal_port, "temporal_ui_port": self.settings.temporal_ui_port}
+        seen: dict[int, str] = {}
+        for name, port in wanted.items():
+            variable = f"{ENV_PREFIX}{name.upper()}"
+            if port in seen:
+                raise StartError(f"{variable} and {seen[port]} are both {port}: each needs a port of its own")
+            seen[port] = variable
+            if not is_free(port, self.settings.api_host if name == "api_port" else LOOPBACK):
+                raise StartError(f"port {port} is in use: stop the program that uses it, or set {variable}")
+
+    def postgres(self) -> tuple[PostgresServer, Part]:
+        server = postgres.prepare(self.home.path)
+
+        def prepare() -> ProcessSpec:
+            server.before_start()
+            return server.process(self._log("postgres"))
+
+        return server, Part("postgres", prepare, server.is_ready, port=server.port)
+
+    def provision(self, server: PostgresServer) -> None:
+        server.provision({role: database_password(self._key, role) for role in DatabaseRole})
+
+    def temporal(self) -> Part:
+        settings = self.settings
+        server = TemporalServer(
+            settings.temporal_port, settings.temporal_ui_port, settings.temporal_namespace, self.home.temporal_database
+        )
+        return Part(
+            "temporal",
+            lambda: server.process(self._log("temporal"), self.home.path),
+            server.is_ready,
+            port=server.port,
+            url=server.ui_url,
+        )
+
+    def simcloud(self) -> Part:
+        port, token = self.settings.simcloud_port, derived.simcloud_token(self.settings).get_secret_value()
+        command = (*self.programs.simcloud, "--port", str(port), "--db", str(self.home.simcloud_database))
+        environment = {"QUARTERDECK_SIMCLOUD_TOKEN": token}
+        return self._own(
+            "simcloud", command, lambda: accepts(port), environment, port=port, url=f"http://{LOOPBACK}:{port}"
+        )
+
+    def api(self) -> Part:
+        port, host = self.settings.api_port, self.settings.api_host
+        return self._own(
+            "api",
+            self.programs.api,
+            lambda: answers_ok(host, port, "/health"),
+            {},
+            port=port,
+            url=f"http://{host}:{port}",
+        )
+
+    def worker(self) -> Part:
+        ready = self.home.ready_file("worker")
+        return self._own("worker", self.programs.worker, ready.exists, {READY_FILE_VARIABLE: str(ready)})
+
+    def setup(self, name: str, command: tuple[str, ...]) -> ProcessSpec:
+        """A program that runs once, before the API and the worker."""
+        return ProcessSpec(name, command, self._log(name), ROOT, self.environment())
+
+    def environment(self) -> dict[str, str]:
+        """Ours, so that settings pass through, with absolute paths. Passwords are derived by each program for itself."""
+        return {
+            **os.environ,
+            "QUARTERDECK_HOME": str(self.home.path),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _own(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        is_ready: Callable[[], bool],
+        environment: Mapping[str, str],
+        *,
+        port: int | None = None,
+        url: str | None = None,
+    ) -> Part:
+        def prepare() -> ProcessSpec:
+            self.home.ready_file(name).unlink(missing_ok=True)
+            return ProcessSpec(name, command, self._log(name), ROOT, {**self.environment(), **environment})
+
+        return Part(name, prepare, is_ready, port=port, url=url)
+
+    def _log(self, name: str) -> Path:
+        """The log of this run; the two runs before it are kept. Restarts append, until it is too long."""
+        log = self.home.logs / f"{name}.log"
+        if name not in self._rotated or (log.exists() and log.stat().st_size > LOG_LIMIT_BYTES):
+            self._rotated.add(name)
+            rotate(log)
+        return log
+
+
+def answers_ok(host: str, port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

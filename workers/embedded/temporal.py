@@ -1,0 +1,85 @@
+"""The embedded Temporal server: the development server of Temporal's own command line tool, with a database file."""
+
+import http.client
+import os
+import shutil
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.embedded.errors import StartError
+from workers.embedded.ports import LOOPBACK
+from workers.embedded.processes import ProcessSpec
+
+SEARCH_ATTRIBUTES = ("OrgId", "Surface", "ResourceKind", "ResourceId", "Provider")
+"""Typed keys of `workflows/search_attributes.py`; the server refuses a workflow that carries one it does not know."""
+
+PROBE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class TemporalServer:
+    """Where it listens (loopback only) and what it keeps. `database` None: everything is lost when it ends."""
+
+    port: int
+    ui_port: int
+    namespace: str = "default"
+    database: Path | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ui_port}"
+
+    def process(self, log: Path, cwd: Path) -> ProcessSpec:
+        """How to run it. WAL with `synchronous=normal` keeps every commit over a kill -9 of the server.
+
+        The journal that is the default costs a sync per transaction and is several times slower.
+        """
+        persistence = (
+            ()
+            if self.database is None
+            else (
+                "--db-filename", str(self.database),
+                "--sqlite-pragma", "journal_mode=wal",
+                "--sqlite-pragma", "synchronous=normal",
+            )
+        )  # fmt: skip
+        attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
+        return ProcessSpec(
+            name="temporal",
+            argv=(
+                binary("temporal"), "server", "start-dev", "--ip", LOOPBACK, "--port", str(self.port),
+                "--ui-port", str(self.ui_port), "--namespace", self.namespace, "--log-level", "warn",
+                "--ui-disable-news-fetch", *persistence, *attributes,
+            ),
+            log=log,
+            cwd=cwd,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(cwd)},  # HOME: a user's own configuration file is not read
+            stop_timeout_s=2.5,
+        )  # fmt: skip
+
+    def is_ready(self) -> bool:
+        """Whether the frontend answers for the namespace, asked through the UI: both are up then."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.ui_port, timeout=PROBE_TIMEOUT_S)
+        try:
+            connection.request("GET", f"/api/v1/namespaces/{self.namespace}")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def binary(name: str) -> str:
+    """The program of that name of this environment, else of the PATH. Raises StartError."""
+    beside = Path(sysconfig.get_path("scripts")) / name
+    if beside.is_file() and os.access(beside, os.X_OK):
+        return str(beside)
+    found = shutil.which(name)
+    if found is None:
+        raise StartError(f"`{name}` is not installed: run `make up`, or set QUARTERDECK_TEMPORAL_ADDRESS")
+    return found
