@@ -1,0 +1,89 @@
+"""`python -m api`: one API process on uvicorn and uvloop."""
+
+import gc
+import logging
+import sys
+from collections.abc import Sequence
+from socket import socket
+
+import uvicorn
+
+from activities.runtime.context import ContextFilter
+from api.app import create_app
+from api.composition import AppState, build_state
+from models.settings import Settings, SettingsError, load_settings
+
+CANNOT_START = 2
+GRACE_S = 8
+"""How long requests under way may take to end after a stop was asked for."""
+YOUNG_OBJECTS = 10_000
+"""New objects after which the collector looks for garbage cycles (Python's default is 700)."""
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+
+
+class ApiServer(uvicorn.Server):
+    """Ends its streams first when it stops: uvicorn waits for open connections, and a stream has no end of its own."""
+
+    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
+        super().__init__(config)
+        self._state = state
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Then leave what was imported and built out of every garbage collection: it stays for good, and walking its 180,000
+        objects again and again stops all requests for some 100 ms and halves the throughput (benchmarks/proxy.py).
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._state.event_feed.stop_followers()
+        await super().shutdown(sockets)
+
+
+def configure_logging(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.addFilter(ContextFilter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+
+
+def server(settings: Settings) -> ApiServer:
+    """A server that is not running yet. Raises SettingsError."""
+    state = build_state(settings)
+    config = uvicorn.Config(
+        create_app(state),
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return ApiServer(config, state)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal. 2 with one line if the configuration cannot be used."""
+    if arguments:
+        sys.stderr.write(f"quarterdeck: the API takes no arguments, got {' '.join(arguments)}\n")
+        return CANNOT_START
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        running = server(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"quarterdeck: {error}\n")
+        return CANNOT_START
+    running.run()
+    return 0 if running.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""The ASGI application: middleware, error bodies, routers, document."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+
+from api.composition import AppState
+from api.http.errors import install_error_handlers
+from api.http.middleware import BodyLimit, Edge
+from api.http.openapi import install_openapi
+from api.http.pagination import only_known_filters
+from api.inference.application import InferenceFirst
+from api.routers import ROUTERS, system
+from api.version import VERSION
+from models.settings import Environment
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: AppState = app.state.quarterdeck
+    async with state.running():
+        yield
+
+
+def operation_id(route: APIRoute) -> str:
+    """The handler's name: stable for generated clients, and unique (held by a test)."""
+    return route.name
+
+
+def create_app(state: AppState) -> FastAPI:
+    """The application around this state, which starts and stops with it."""
+    app = FastAPI(
+        title="Quarterdeck",
+        version=VERSION,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
+    app.state.quarterdeck = state
+    install_error_handlers(app)
+    install_openapi(app, state.settings)
+    app.include_router(system.router)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(only_known_filters)])
+    # The last one added is the first one passed.
+    app.add_middleware(InferenceFirst, inference=state.inference)
+    app.add_middleware(BodyLimit, limit_bytes=state.settings.request_body_limit_bytes)
+    app.add_middleware(Edge, hsts=state.settings.environment is Environment.PRODUCTION)
+    return app

@@ -1,0 +1,92 @@
+"""What the API process is made of, put together in one place.
+
+A part is built in `build_state` without touching the network, and joins `parts` if it runs: started in that order, closed in
+the reverse one.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from api.http.event_feed import EventFeed
+from api.inference.composition import Inference
+from api.node_agents.heartbeats import Heartbeats
+from api.outbox import EagerDelivery, delivery_to
+from api.security.authenticator import Authenticator
+from api.security.identities import Identities
+from api.security.last_used import LastUsed
+from api.security.login_limits import LoginLimits
+from api.security.passwords import PasswordChecks
+from api.security.tokens import SessionTokens
+from models.repositories.database import Database
+from models.settings import Settings
+from models.settings.derived import DatabaseRole, database_url, installation_key
+
+
+class Part(Protocol):
+    """Something that runs as long as the process. `start` waits a bounded time for what it needs, and does not fail without."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class AppState:
+    """What handlers work with."""
+
+    settings: Settings
+    installation_key: bytes = field(repr=False)
+    database: Database
+    identities: Identities
+    authenticator: Authenticator
+    session_tokens: SessionTokens
+    login_limits: LoginLimits
+    password_checks: PasswordChecks
+    event_feed: EventFeed
+    heartbeats: Heartbeats
+    inference: Inference
+    eager_delivery: EagerDelivery
+    parts: list[Part]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Every part runs inside the block."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            for part in self.parts:
+                stack.push_async_callback(part.close)
+                await part.start()
+            yield
+
+
+def build_state(settings: Settings) -> AppState:
+    """The parts of this process, wired and not yet started. Raises SettingsError."""
+    key = installation_key(settings)
+    url = database_url(settings, DatabaseRole.API)
+    database = Database(url, pool_size=settings.database_pool_size, application_name="quarterdeck-api")
+    tokens = SessionTokens(key)
+    identities = Identities(database, url, tokens)
+    last_used = LastUsed(database)
+    password_checks = PasswordChecks()
+    event_feed = EventFeed(url)
+    heartbeats = Heartbeats.into(database)
+    authenticator = Authenticator(identities, last_used, settings.session_cookie_name)
+    inference = Inference(settings, key, database, url, authenticator)
+    eager_delivery = EagerDelivery(database, lambda: delivery_to(settings))
+    return AppState(
+        settings=settings,
+        installation_key=key,
+        database=database,
+        identities=identities,
+        authenticator=authenticator,
+        session_tokens=tokens,
+        login_limits=LoginLimits(),
+        password_checks=password_checks,
+        event_feed=event_feed,
+        heartbeats=heartbeats,
+        inference=inference,
+        eager_delivery=eager_delivery,
+        parts=[identities, last_used, password_checks, event_feed, heartbeats, inference, eager_delivery],
+    )

@@ -1,0 +1,1 @@
+"""The node agents' side of the API: registration and heartbeats."""

@@ -1,0 +1,33 @@
+"""Every router of the API, in the order in which their routes are tried. `system` is included by the application itself."""
+
+from fastapi import APIRouter
+
+from api.inference import routes as inference
+from api.routers import (
+    action_logs,
+    api_keys,
+    auth,
+    catalog,
+    events,
+    instance_metrics,
+    instances,
+    model_catalog,
+    node_agents,
+    operation_commands,
+    operations,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    auth.router,
+    api_keys.router,
+    operations.router,
+    operation_commands.router,
+    events.router,
+    catalog.router,
+    model_catalog.router,
+    instances.router,
+    instance_metrics.router,
+    action_logs.router,
+    node_agents.router,
+    inference.router,
+)

@@ -1,0 +1,150 @@
+"""Reading the catalogue: providers, regions, zones, machine types. It belongs to the installation; members read it."""
+
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from api.deps import State
+from api.http.openapi import errors
+from api.http.pagination import SearchResponse, Window, WindowParams
+from api.schemas.base import PlainText
+from api.schemas.catalog import InstanceTypeRead, InstanceTypeZoneRead, ProviderRead, RegionRead, ZoneRead
+from api.security.permissions import require
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Permission
+from models.repositories import catalog
+from models.repositories.catalog import CatalogSearch, Resource
+
+router = APIRouter(tags=["catalog"])
+
+Reader = Annotated[Principal, Depends(require(Permission.CATALOG_READ))]
+Read = TypeVar("Read")
+Part = Annotated[PlainText, Query(max_length=200, description="A part of the name or code, in any case.")]
+
+
+class Search:
+    """The parameters that all searches of the catalogue share."""
+
+    def __init__(
+        self,
+        window: WindowParams,
+        *,
+        q: Part | None = None,
+        is_active: bool | None = None,
+        order_by: str = "name",
+        order_dir: str = "asc",
+    ) -> None:
+        self.window: Window = window
+        self.q, self.is_active = q, is_active
+        self.order_by, self.descending = order_by, order_dir.lower() == "desc"
+
+    def within(self, *, provider_id: UUID | None = None, region_id: UUID | None = None) -> CatalogSearch:
+        return CatalogSearch(
+            q=self.q,
+            is_active=self.is_active,
+            provider_id=provider_id,
+            region_id=region_id,
+            order_by=self.order_by,
+            descending=self.descending,
+            offset=self.window.offset,
+            limit=self.window.limit,
+        )
+
+
+SearchParams = Annotated[Search, Depends()]
+
+
+async def _listing(state: State, resource: Resource) -> list[catalog.Row]:
+    async with state.database.system() as session:
+        return await catalog.listing(session, resource)
+
+
+async def _found(state: State, resource: Resource, wanted: CatalogSearch) -> catalog.Found:
+    async with state.database.system() as session:
+        return await catalog.search(session, resource, wanted)
+
+
+@router.get("/providers", summary="List providers")
+async def list_providers(_reader: Reader, state: State) -> list[ProviderRead]:
+    return [ProviderRead(**row) for row in await _listing(state, catalog.PROVIDERS)]
+
+
+@router.get("/providers/search", summary="Search providers")
+async def search_providers(_reader: Reader, state: State, search: SearchParams) -> SearchResponse[ProviderRead]:
+    found = await _found(state, catalog.PROVIDERS, search.within())
+    return page_of(search.window, found, [ProviderRead(**row) for row in found.rows])
+
+
+@router.get("/regions", summary="List regions")
+async def list_regions(_reader: Reader, state: State) -> list[RegionRead]:
+    return [RegionRead(**row) for row in await _listing(state, catalog.REGIONS)]
+
+
+@router.get("/regions/search", summary="Search regions")
+async def search_regions(
+    _reader: Reader, state: State, search: SearchParams, provider_id: UUID | None = None
+) -> SearchResponse[RegionRead]:
+    found = await _found(state, catalog.REGIONS, search.within(provider_id=provider_id))
+    return page_of(search.window, found, [RegionRead(**row) for row in found.rows])
+
+
+@router.get("/zones", summary="List zones")
+async def list_zones(_reader: Reader, state: State) -> list[ZoneRead]:
+    return [ZoneRead(**row) for row in await _listing(state, catalog.ZONES)]
+
+
+@router.get("/zones/search", summary="Search zones")
+async def search_zones(
+    _reader: Reader,
+    state: State,
+    search: SearchParams,
+    provider_id: UUID | None = None,
+    region_id: UUID | None = None,
+) -> SearchResponse[ZoneRead]:
+    found = await _found(state, catalog.ZONES, search.within(provider_id=provider_id, region_id=region_id))
+    return page_of(search.window, found, [ZoneRead(**row) for row in found.rows])
+
+
+@router.get("/zones/{zone_id}/instance_types", summary="List the types available in a zone", responses=errors(404))
+async def list_instance_types_in_zone(
+    zone_id: UUID,
+    _reader: Reader,
+    state: State,
+    provider_id: UUID | None = None,
+    provider_code: PlainText | None = None,
+) -> list[InstanceTypeRead]:
+    async with state.database.system() as session:
+        rows = await catalog.types_in_zone(session, zone_id, provider_id=provider_id, provider_code=provider_code)
+    return [InstanceTypeRead.of(row) for row in rows]
+
+
+@router.get("/instance_types", summary="List machine types")
+async def list_instance_types(_reader: Reader, state: State) -> list[InstanceTypeRead]:
+    return [InstanceTypeRead.of(row) for row in await _listing(state, catalog.INSTANCE_TYPES)]
+
+
+@router.get("/instance_types/search", summary="Search machine types")
+async def search_instance_types(
+    _reader: Reader, state: State, search: SearchParams, provider_id: UUID | None = None
+) -> SearchResponse[InstanceTypeRead]:
+    found = await _found(state, catalog.INSTANCE_TYPES, search.within(provider_id=provider_id))
+    return page_of(search.window, found, [InstanceTypeRead.of(row) for row in found.rows])
+
+
+@router.get("/instance_types/{instance_type_id}/zones", summary="List the zones of a type", responses=errors(404))
+async def list_zones_of_instance_type(
+    instance_type_id: UUID, _reader: Reader, state: State
+) -> list[InstanceTypeZoneRead]:
+    async with state.database.system() as session:
+        return [InstanceTypeZoneRead(**row) for row in await catalog.zones_of_type(session, instance_type_id)]
+
+
+def page_of(window: Window, found: catalog.Found, rows: list[Read]) -> SearchResponse[Read]:
+    return SearchResponse(
+        offset=window.offset,
+        limit=window.limit,
+        total_count=found.total_count,
+        filtered_count=found.filtered_count,
+        rows=rows,
+    )

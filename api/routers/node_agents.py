@@ -1,0 +1,64 @@
+"""Register and heartbeat: what the agents on served machines call (contract/fleet.md 5, decision 10)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.deps import State
+from api.http.openapi import errors
+from api.node_agents.messages import announcement_of, heartbeat_of
+from api.schemas.node_agents import HeartbeatAnswer, HeartbeatBody, RegisterAnswer, RegisterBody
+from models.base.clock import utc_now
+from models.base.errors import NotFound, Unauthenticated
+from models.domain.instances.credentials import serving_key, shown_prefix, worker_token
+from models.domain.instances.heartbeats import Outcome
+from models.domain.keys import fingerprint
+from models.repositories import registrations
+
+router = APIRouter(prefix="/internal/worker", tags=["node agents"])
+
+_TOKEN = HTTPBearer(scheme_name="workerToken", auto_error=False, description="A bootstrap token or a worker token.")
+
+
+def presented_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_TOKEN)]) -> str:
+    """Raises Unauthenticated when there is none."""
+    if credentials is None or not credentials.credentials:
+        raise Unauthenticated("send the token as `Authorization: Bearer`")
+    return credentials.credentials
+
+
+Token = Annotated[str, Depends(presented_token)]
+
+
+@router.post("/register", summary="Register a node agent", responses=errors(404, 409))
+async def register_node_agent(body: RegisterBody, token: Token, state: State, response: Response) -> RegisterAnswer:
+    key = state.installation_key
+    generation = await registrations.register(
+        state.database,
+        announcement_of(body),
+        presented_token=token,
+        worker_token_of=lambda generation: worker_token(key, body.instance_id, generation, body.nonce),
+        now=utc_now(),
+    )
+    response.headers["cache-control"] = "no-store"
+    granted = worker_token(key, body.instance_id, generation, body.nonce)
+    return RegisterAnswer(
+        bootstrap_token=granted,
+        bootstrap_token_prefix=shown_prefix(granted),
+        serving_key=serving_key(key, body.instance_id, generation),
+        heartbeat_interval_s=state.settings.heartbeat_interval_s,
+    )
+
+
+@router.post("/heartbeat", summary="Report how a node agent fares", responses=errors(404, 409))
+async def record_heartbeat(body: HeartbeatBody, token: Token, state: State) -> HeartbeatAnswer:
+    match await state.heartbeats.submit(heartbeat_of(body, fingerprint(token))):
+        case Outcome.OK:
+            return HeartbeatAnswer()
+        case Outcome.UNAUTHORIZED:
+            raise Unauthenticated("this is no valid token of this instance; it may have been reinstalled since")
+        case Outcome.NOT_FOUND:
+            raise NotFound("there is no such instance", code="INSTANCE_NOT_FOUND")
+        case Outcome.MODEL_MISMATCH:
+            raise registrations.model_mismatch()

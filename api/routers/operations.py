@@ -1,0 +1,95 @@
+"""Reading operations, and following one to its end."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from api.composition import AppState
+from api.deps import State
+from api.http.following import BATCH, Following, Look, follow
+from api.http.openapi import errors
+from api.http.pagination import DEFAULT_LIMIT, CursorPage, CursorParam, Position, clamped, encode_cursor
+from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume_after, stamped
+from api.schemas.operations import OperationRead
+from api.security.permissions import Caller, require
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Permission
+from models.domain.operations import OPEN, OperationKind, OperationStatus
+from models.repositories import events, operation_lists, operations
+from models.repositories.operation_lists import OperationFilter
+from models.tables.activity import Event
+
+router = APIRouter(prefix="/operations", tags=["operations"])
+
+Reader = Annotated[Principal, Depends(require(Permission.OPERATIONS_READ))]
+
+ENDED = "operation.ended"
+"""The last event of an operation's stream: its data is the operation."""
+
+
+async def operation_filter(
+    kind: OperationKind | None = None, status: OperationStatus | None = None, resource_id: UUID | None = None
+) -> OperationFilter:
+    return OperationFilter(kind, status, resource_id)
+
+
+@router.get("", summary="List operations, newest first")
+async def list_operations(
+    reader: Reader,
+    state: State,
+    wanted: Annotated[OperationFilter, Depends(operation_filter)],
+    before: CursorParam,
+    limit: Annotated[int, Query(description="1 to 500; a number outside is moved inside.")] = DEFAULT_LIMIT,
+) -> CursorPage[OperationRead]:
+    count = clamped(limit)
+    position = None if before is None else (before.created_at, before.id)
+    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
+        rows = await operation_lists.page(session, wanted, before=position, limit=count + 1)
+    last = Position(rows[count - 1].created_at, rows[count - 1].id) if len(rows) > count else None
+    return CursorPage(
+        rows=[OperationRead.of(row, state.settings) for row in rows[:count]],
+        next_cursor=None if last is None else encode_cursor(last),
+    )
+
+
+@router.get("/{operation_id}", summary="Read an operation", responses=errors(404))
+async def read_operation(operation_id: UUID, reader: Reader, state: State) -> OperationRead:
+    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
+        return OperationRead.of(await operations.get(session, operation_id), state.settings)
+
+
+@router.get(
+    "/{operation_id}/events",
+    summary="Follow an operation to its end",
+    response_class=EventStreamResponse,
+    responses={**errors(404), 200: EVENT_STREAM},
+)
+async def follow_operation(
+    operation_id: UUID, reader: Reader, caller: Caller, state: State, last_event_id: LastEventId = None
+) -> EventStreamResponse:
+    stream = events.operation_stream(operation_id)
+    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
+        await operations.get(session, operation_id)
+        newest = await events.newest_seq(session, stream)
+
+    async def look(after: int) -> Look:
+        return await _look(state, reader, operation_id, after)
+
+    after = 0 if last_event_id is None else resume_after(last_event_id, newest)
+    following = Following(stream, after, caller.token_hash, look, _written)
+    return EventStreamResponse(follow(state.event_feed, state.identities, following))
+
+
+async def _look(state: AppState, reader: Principal, operation_id: UUID, after: int) -> Look:
+    """The operation is read before its events: what ended it is then among them."""
+    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
+        row = await operations.get(session, operation_id)
+        found = await events.read_after(session, events.operation_stream(operation_id), after, BATCH)
+    if row.status in OPEN:
+        return Look(found)
+    return Look(found, SseEvent(ENDED, OperationRead.of(row, state.settings).model_dump(mode="json", by_alias=True)))
+
+
+def _written(event: Event) -> SseEvent:
+    return SseEvent(event.kind, stamped(event), event.seq)

@@ -1,0 +1,76 @@
+"""Open to everybody: the banner, the health, the version, the documentation. Nothing here needs the database."""
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import psutil
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from api import version
+from api.deps import State
+from api.http import swagger_ui
+from api.http.openapi import document_bytes, errors
+from api.schemas.system import Brains, Health, Memory, Version
+from models.base.clock import utc_now
+from models.base.errors import ServiceUnavailable
+
+router = APIRouter(tags=["system"])
+
+DATABASE_SILENCE_S = 12.0
+"""The database answers a ping every 5 s; two missed ones and a bit mean that it is away."""
+
+BANNER = f"Quarterdeck {version.VERSION}. Documentation: /swagger-ui/  Document: /api-docs/openapi.json\n"
+
+
+@router.get("/", summary="Say what this is", response_class=PlainTextResponse)
+async def read_banner() -> str:
+    return BANNER
+
+
+@router.get("/health", summary="Tell whether this process can work", responses=errors(503))
+async def read_health(state: State) -> Health:
+    if state.identities.age_s > DATABASE_SILENCE_S:
+        raise ServiceUnavailable("the database does not answer", code="DATABASE_UNAVAILABLE", retry_after_s=2)
+    used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    return Health(
+        status="healthy",
+        database="connected",
+        version=version.VERSION,
+        timestamp=utc_now(),
+        brains=Brains(),
+        memory=Memory(used=f"{used // 1_000_000}MB", total=f"{total // 1_000_000}MB"),
+    )
+
+
+@cache
+def _version() -> Version:
+    built_at = datetime.fromtimestamp(Path(version.__file__).stat().st_mtime, UTC)
+    return Version(backend_version=version.VERSION, build_time=built_at)
+
+
+@router.get("/version", summary="Tell the version")
+async def read_version() -> Version:
+    return _version()
+
+
+@router.get("/api/version", summary="Tell the version", include_in_schema=False)
+async def read_version_under_api() -> Version:
+    return _version()
+
+
+@router.get("/api-docs/openapi.json", summary="Read the OpenAPI document")
+async def read_openapi_document(request: Request) -> Response:
+    return Response(document_bytes(request.app), media_type="application/json")
+
+
+@router.get("/swagger-ui", summary="Browse the API", include_in_schema=False)
+async def read_swagger_ui() -> Response:
+    return Response(swagger_ui.PAGE, media_type="text/html", headers=swagger_ui.HEADERS)
+
+
+@router.get("/swagger-ui/{asset}", summary="Read a part of the documentation page", include_in_schema=False)
+async def read_swagger_ui_asset(asset: str) -> Response:
+    content, media_type = swagger_ui.asset(asset)
+    return Response(content, media_type=media_type, headers=swagger_ui.HEADERS)

@@ -1,0 +1,67 @@
+"""What all request and response bodies share: moments, amounts, and the characters that no text may hold."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, model_validator
+
+from models.base.clock import rfc3339
+from models.base.money import eur
+
+Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+"""RFC 3339 in UTC with `Z`."""
+
+Eur = Annotated[Decimal, PlainSerializer(lambda amount: float(eur(amount)), return_type=float, when_used="json")]
+"""An amount in EUR at six places, as a JSON number: what clients of the contract read."""
+
+
+def moment_text(moment: datetime | None) -> str | None:
+    """For bodies that are written without a model."""
+    return None if moment is None else rfc3339(moment)
+
+
+def storable(text: str) -> str:
+    """The text, if PostgreSQL can keep it. Raises ValueError for NUL characters and lone surrogates."""
+    if "\0" in text:
+        raise ValueError("NUL characters are not allowed")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("unpaired surrogates (\\ud800 to \\udfff) are not allowed")
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(storable)]
+"""A query or path parameter that ends in SQL. Request bodies are checked whole by `RequestModel`."""
+
+
+class RequestModel(BaseModel):
+    """A request body. Unknown fields are refused: a misspelt one would silently mean something else."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_storable_text(cls, value: Any) -> Any:
+        for text in _texts(value):
+            storable(text)
+        return value
+
+
+class ResponseModel(BaseModel):
+    """A response body: never a table row, so that a column added tomorrow is not published by accident."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every string in a JSON value, keys included, at any depth (without recursion: the depth is the caller's)."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, str):
+            yield current
+        elif isinstance(current, dict):
+            pending += [*current.keys(), *current.values()]
+        elif isinstance(current, list):
+            pending += current

@@ -1,0 +1,102 @@
+"""An operation: what was asked for, how far it is, what it waits for, what came of it (DESIGN 3)."""
+
+from typing import Annotated, Any, Self
+from urllib.parse import quote
+from uuid import UUID
+
+from pydantic import Field
+
+from api.schemas.base import Moment, ResponseModel
+from models.domain.operations import OPEN, OperationKind, OperationStatus
+from models.settings import Settings
+from models.settings.derived import temporal_ui_url
+from models.tables.operations import Operation
+
+RESOURCE_PATHS = {"instance": "/instances/{id}"}
+"""Where each kind of resource is read."""
+
+
+class WaitingOn(ResponseModel):
+    """Nothing waits in silence: what for, since when, until when at most, and why if that is known."""
+
+    what: str
+    since: Moment | None
+    until: Moment | None
+    why: str | None
+
+
+class Resource(ResponseModel):
+    kind: str
+    id: UUID
+    url: str | None
+
+
+class OperationError(ResponseModel):
+    code: str
+    message: str | None
+
+
+class OperationLinks(ResponseModel):
+    """`self` and `events` are paths of this API, `temporal_ui` is the workflow's page for operators."""
+
+    self_: Annotated[str, Field(serialization_alias="self")]
+    events: str
+    temporal_ui: str
+
+
+class OperationRead(ResponseModel):
+    """`progress` is percent of completed steps, 0 to 100."""
+
+    id: UUID
+    kind: OperationKind
+    status: OperationStatus
+    progress: float
+    waiting_on: WaitingOn | None
+    resource: Resource
+    result: dict[str, Any] | None
+    error: OperationError | None
+    created_at: Moment
+    started_at: Moment | None
+    completed_at: Moment | None
+    cancel_requested_at: Moment | None
+    links: OperationLinks
+
+    @classmethod
+    def of(cls, row: Operation, settings: Settings) -> Self:
+        path = RESOURCE_PATHS.get(row.resource_kind)
+        url = None if path is None else path.format(id=row.resource_id)
+        return cls(
+            id=row.id,
+            kind=row.kind,
+            status=row.status,
+            progress=float(row.progress_percent),
+            waiting_on=_waiting_on(row),
+            resource=Resource(kind=row.resource_kind, id=row.resource_id, url=url),
+            result=row.result,
+            error=None if row.error_code is None else OperationError(code=row.error_code, message=row.error_message),
+            created_at=row.created_at,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            cancel_requested_at=row.cancel_requested_at,
+            links=links_of(row, settings),
+        )
+
+
+def links_of(row: Operation, settings: Settings) -> OperationLinks:
+    workflow = f"/namespaces/{settings.temporal_namespace}/workflows/{quote(row.workflow_id, safe='')}"
+    return OperationLinks(
+        self_=operation_path(row.id),
+        events=f"{operation_path(row.id)}/events",
+        temporal_ui=temporal_ui_url(settings) + workflow,
+    )
+
+
+def operation_path(operation_id: UUID) -> str:
+    """Also the `Location` of a 202."""
+    return f"/operations/{operation_id}"
+
+
+def _waiting_on(row: Operation) -> WaitingOn | None:
+    if row.waiting_on is None or row.status not in OPEN:
+        return None
+    return WaitingOn(what=row.waiting_on, since=row.waiting_since, until=row.waiting_until, why=row.error_message)

@@ -1,0 +1,61 @@
+"""From the headers of a request to a principal, without the database."""
+
+from dataclasses import dataclass
+
+from api.security.credentials import Credential, RawHeaders, credentials, is_cross_origin
+from api.security.identities import Identities
+from api.security.last_used import LastUsed
+from models.base.errors import PermissionDenied, Unauthenticated
+from models.domain.identity.principal import Principal
+from models.domain.keys import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A caller. `token_hash` lets a stream ask later whether the token is still good."""
+
+    principal: Principal
+    token_hash: str
+
+
+class Authenticator:
+    """Raises Unauthenticated, PermissionDenied for a cookie sent by another site's page, ServiceUnavailable while
+    revocations may have been missed.
+    """
+
+    def __init__(self, identities: Identities, last_used: LastUsed, cookie_name: str) -> None:
+        self._identities = identities
+        self._last_used = last_used
+        self._cookie_name = cookie_name
+
+    async def authenticate(self, method: str, headers: RawHeaders) -> Authenticated:
+        headers = list(headers)
+        presented = credentials(headers, self._cookie_name)
+        if not presented:
+            raise Unauthenticated("sign in, or send an API key", code="LOGIN_REQUIRED")
+        found = self._find(presented)
+        if found is None and any(self._identities.may_exist(each.token) for each in presented):
+            await self._identities.catch_up()
+            found = self._find(presented)
+        if found is None:
+            raise Unauthenticated(
+                "these credentials are not valid: they are unknown, expired or revoked", code="INVALID_TOKEN"
+            )
+        credential, principal = found
+        if credential.ambient:
+            refuse_cross_origin(method, headers)
+        self._last_used.seen(principal)
+        return Authenticated(principal, fingerprint(credential.token))
+
+    def _find(self, presented: list[Credential]) -> tuple[Credential, Principal] | None:
+        for credential in presented:
+            principal = self._identities.principal_of(credential.token)
+            if principal is not None:
+                return credential, principal
+        return None
+
+
+def refuse_cross_origin(method: str, headers: RawHeaders) -> None:
+    """Raises PermissionDenied for an unsafe request that a browser makes for another site's page."""
+    if is_cross_origin(method, headers):
+        raise PermissionDenied("pages of another origin may not do this with a cookie", code="CROSS_ORIGIN")

@@ -1,0 +1,78 @@
+"""Tokens to principals, in memory: no request asks the database who is calling (contract decision 6)."""
+
+from api.security.tokens import SessionTokens
+from models.base.clock import utc_now
+from models.base.errors import ServiceUnavailable
+from models.domain.identity.api_keys import looks_like_api_key
+from models.domain.identity.principal import Principal
+from models.domain.keys import fingerprint
+from models.repositories.database import Database
+from models.repositories.identities import CHANNEL, IdentitySource
+from models.repositories.replica import Replica
+
+RETRY_AFTER_S = 2.0
+
+
+class Identities:
+    """Every live session and API key. A revocation is effective here within one notification's travel."""
+
+    def __init__(self, database: Database, listen_url: str, tokens: SessionTokens) -> None:
+        self._replica: Replica[str, Principal] = Replica(listen_url, CHANNEL, IdentitySource(database))
+        self._tokens = tokens
+        self._genuine: set[str] = set()
+        self._genuine_version = -1
+
+    @property
+    def fresh(self) -> bool:
+        return self._replica.fresh
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the database last proved that nothing was missed; infinite before the first time."""
+        return self._replica.age_s
+
+    async def start(self) -> None:
+        await self._replica.start()
+
+    async def close(self) -> None:
+        await self._replica.close()
+
+    async def catch_up(self) -> None:
+        """See everything committed before this call, unless that takes longer than a second."""
+        await self._replica.catch_up()
+
+    def principal_of(self, token: str) -> Principal | None:
+        """Who presents this token. Raises ServiceUnavailable while revocations may have been missed."""
+        token_hash = fingerprint(token)
+        principal = self.holder(token_hash)
+        if principal is None or principal.session_id is None or self._is_genuine(token, token_hash, principal):
+            return principal
+        return None
+
+    def holder(self, token_hash: str) -> Principal | None:
+        """Who holds the token with this hash: asked again by streams, which keep no token."""
+        if not self._replica.fresh:
+            raise ServiceUnavailable(
+                "who is calling cannot be verified at the moment; try again shortly",
+                code="IDENTITIES_STALE",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        principal = self._replica.get(token_hash)
+        if principal is None or (principal.expires_at is not None and principal.expires_at <= utc_now()):
+            return None
+        return principal
+
+    def may_exist(self, token: str) -> bool:
+        """Whether it is worth a round trip to learn if an unknown token was made a moment ago, perhaps by another process."""
+        return looks_like_api_key(token) or self._tokens.session_id(token) is not None
+
+    def _is_genuine(self, token: str, token_hash: str, principal: Principal) -> bool:
+        """The signature is ours and names this row: a row written by somebody else opens nothing. Checked once per token."""
+        if self._genuine_version != self._replica.version:
+            self._genuine, self._genuine_version = set(), self._replica.version
+        if token_hash in self._genuine:
+            return True
+        if self._tokens.session_id(token) != principal.session_id:
+            return False
+        self._genuine.add(token_hash)
+        return True

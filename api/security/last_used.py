@@ -1,0 +1,74 @@
+"""When sessions and API keys were last used, written in batches: never per request, at most once a minute per token."""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from datetime import datetime
+from uuid import UUID
+
+from models.base.clock import utc_now
+from models.base.errors import AppError
+from models.domain.identity.principal import Principal
+from models.repositories import identities
+from models.repositories.database import Database
+
+logger = logging.getLogger(__name__)
+
+RESOLUTION_S = 60.0
+"""How far behind a stored `last_used_at` may be."""
+WRITE_INTERVAL_S = 5.0
+
+
+class LastUsed:
+    """`seen` is a dictionary look-up. What a crash loses is some seconds of this."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noted_at_s: dict[UUID, float] = {}
+        self._sessions: dict[UUID, datetime] = {}
+        self._keys: dict[UUID, datetime] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def seen(self, principal: Principal) -> None:
+        subject = principal.api_key_id or principal.session_id
+        now_s = time.monotonic()
+        if subject is None or now_s - self._noted_at_s.get(subject, -RESOLUTION_S) < RESOLUTION_S:
+            return
+        self._noted_at_s[subject] = now_s
+        (self._keys if principal.api_key_id else self._sessions)[subject] = utc_now()
+
+    async def write(self) -> None:
+        """Store what is pending. What cannot be stored stays pending."""
+        sessions, self._sessions = self._sessions, {}
+        keys, self._keys = self._keys, {}
+        oldest_s = time.monotonic() - RESOLUTION_S
+        self._noted_at_s = {subject: at_s for subject, at_s in self._noted_at_s.items() if at_s > oldest_s}
+        if not sessions and not keys:
+            return
+        try:
+            async with self._database.system() as session:
+                await identities.touch(session, sessions, keys)
+        except BaseException:
+            self._sessions, self._keys = sessions | self._sessions, keys | self._keys
+            raise
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._write_for_ever(), name="last-used")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        with suppress(AppError):
+            await self.write()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_INTERVAL_S)
+            try:
+                await self.write()
+            except AppError as error:
+                logger.warning("times of last use not written (%s); again in %.0f s", error.code, WRITE_INTERVAL_S)

@@ -1,0 +1,69 @@
+"""A handler's signature is its policy: `Annotated[Principal, Depends(require(Permission.INSTANCES_WRITE))]`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
+
+from activities.runtime.context import RequestContext, set_context
+from api.deps import State
+from api.http.errors import request_id_of
+from api.security.authenticator import Authenticated
+from models.base.errors import PermissionDenied
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Permission
+
+SESSION_COOKIE = "sessionCookie"
+"""Name of this scheme in the OpenAPI document, which fills in the cookie's configured name."""
+
+_COOKIE = APIKeyCookie(name="quarterdeck_session", scheme_name=SESSION_COOKIE, auto_error=False)
+_API_KEY = APIKeyHeader(name="X-API-Key", scheme_name="apiKey", auto_error=False)
+_BEARER = HTTPBearer(scheme_name="bearer", auto_error=False, description="A session token or an API key.")
+# They only name the alternatives in the OpenAPI document: `authenticated` reads the headers itself.
+
+
+async def authenticated(
+    request: Request,
+    state: State,
+    _cookie: Annotated[object, Security(_COOKIE)],
+    _api_key: Annotated[object, Security(_API_KEY)],
+    _bearer: Annotated[object, Security(_BEARER)],
+) -> Authenticated:
+    """Whoever calls, with any permission or none. Raises Unauthenticated."""
+    caller = await state.authenticator.authenticate(request.method, request.scope["headers"])
+    organization_id = str(caller.principal.organization_id)
+    set_context(RequestContext(request_id=request_id_of(request.scope), organization_id=organization_id))
+    return caller
+
+
+async def _principal(caller: Annotated[Authenticated, Depends(authenticated)]) -> Principal:
+    return caller.principal
+
+
+AnyPrincipal = Annotated[Principal, Depends(_principal)]
+Caller = Annotated[Authenticated, Depends(authenticated)]
+
+
+def require(permission: Permission) -> Callable[[Authenticated], Awaitable[Principal]]:
+    """A dependency that gives the principal, if its role and its key's scopes allow this; else 401 or 403."""
+
+    async def principal_with_permission(caller: Annotated[Authenticated, Depends(authenticated)]) -> Principal:
+        if not caller.principal.may(permission):
+            raise PermissionDenied(
+                f"this needs the permission {permission.value}, which the role {caller.principal.role.value}"
+                " or the scopes of this API key do not include",
+                details={"permission": permission.value, "role": caller.principal.role.value},
+            )
+        return caller.principal
+
+    return principal_with_permission
+
+
+async def _superadmin(principal: AnyPrincipal) -> Principal:
+    if not principal.is_superadmin or principal.scopes:
+        raise PermissionDenied("this belongs to the installation: only a superadmin may do it", code="ADMIN_REQUIRED")
+    return principal
+
+
+Superadmin = Annotated[Principal, Depends(_superadmin)]
