@@ -1,0 +1,81 @@
+"""The inference path of this process, wired: a part that starts and stops with it, and the application that answers."""
+
+from starlette.types import Receive, Scope, Send
+
+from api.inference.application import InferenceApplication
+from api.inference.detached import DetachedCalls
+from api.inference.exchange import Exchanges
+from api.inference.knowledge import Knowledge
+from api.inference.ledger import Ledger
+from api.inference.metering import Meter
+from api.inference.upstream import Limits, Upstream
+from api.security.authenticator import Authenticator
+from models.base.errors import ServiceUnavailable
+from models.domain.keys import decode_installation_key
+from models.repositories.database import Database
+from models.repositories.inference_journal import Journal
+from models.repositories.inference_results import AnswerSeal
+from models.settings import Settings
+
+JOURNAL_FOLDER = "journal"
+
+
+class Inference:
+    """Before `start` and after `close` every request is answered with 503."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        installation_key: bytes,
+        database: Database,
+        listen_url: str,
+        authenticator: Authenticator,
+    ) -> None:
+        self._settings = settings
+        self._installation_key = installation_key
+        self._database = database
+        self._authenticator = authenticator
+        self._knowledge = Knowledge(database, listen_url, installation_key, settings.worker_stale_seconds)
+        self._application: InferenceApplication | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._application is None:
+            raise ServiceUnavailable("this process is starting or stopping; try again shortly", retry_after_s=1.0)
+        await self._application(scope, receive, send)
+
+    async def start(self) -> None:
+        settings = self._settings
+        limits = Limits(
+            connect_s=settings.upstream_connect_timeout_s,
+            idle_s=settings.upstream_idle_timeout_s,
+            total_s=settings.upstream_timeout_s,
+            stream_s=settings.upstream_stream_timeout_s,
+        )
+        folder = settings.home / JOURNAL_FOLDER
+        self._upstream = Upstream(limits)
+        self._journal = Journal(folder)
+        meter = Meter(self._journal)
+        exchanges = Exchanges(self._knowledge.routes, self._knowledge.outstanding, self._upstream, meter)
+        seal = AnswerSeal(self._installation_key, *_previous_keys(settings))
+        self._detached = DetachedCalls(self._database, seal, exchanges)
+        self._ledger = Ledger(self._database, folder, self._journal.folder, meter)
+        await self._knowledge.start()
+        await self._ledger.start()
+        self._application = InferenceApplication(
+            self._authenticator, self._knowledge, exchanges, self._detached, settings.inference_default_model
+        )
+
+    async def close(self) -> None:
+        """The server has ended its connections by now; detached calls get the drain time, then records are settled."""
+        if self._application is None:
+            return
+        self._application = None
+        await self._detached.close()
+        await self._upstream.close()
+        self._journal.close(is_settled=await self._ledger.close())
+        await self._knowledge.close()
+
+
+def _previous_keys(settings: Settings) -> list[bytes]:
+    previous = settings.installation_key_previous
+    return [] if previous is None else [decode_installation_key(previous.get_secret_value())]

@@ -1,0 +1,180 @@
+"""One request, from the choice of an instance to the end of its answer.
+
+Until the first byte of an answer another instance may take over, once. From then on the answer is passed on as it comes, and
+whatever ends it early (the caller, the model server, this process stopping) leaves a record with an estimate.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+import aiohttp
+
+from api.inference.answers import Journey, error_event, head, piece, refusal
+from api.inference.metering import Asked, Meter, Record
+from api.inference.upstream import Upstream, UpstreamFailure, failed_read, failed_status
+from models.base.errors import ServiceUnavailable
+from models.base.ids import new_id
+from models.domain.inference.records import InferenceOutcome
+from models.domain.inference.routing import Outstanding, Route, RoutingTable, choose
+from models.domain.inference.taps import StreamTap, Tap
+
+MOST_CALLS = 2
+"""The first, and one more on another instance."""
+
+SMALL_BODY_BYTES = 262_144
+"""A body of known length up to this is read whole and sent in one piece."""
+LONGEST_REFUSAL_BYTES = 65_536
+NO_WORKER_RETRY_AFTER_S = 5.0
+EVENT_STREAM = "text/event-stream"
+
+
+class Exchanges:
+    """Carries requests to instances. `routes` gives the table as it is now, or raises when it may not be believed."""
+
+    def __init__(
+        self, routes: Callable[[], RoutingTable], outstanding: Outstanding, upstream: Upstream, meter: Meter
+    ) -> None:
+        self._routes = routes
+        self._outstanding = outstanding
+        self._upstream = upstream
+        self._meter = meter
+
+    async def carry(self, asked: Asked, body: bytes, journey: Journey) -> None:
+        """Answer the caller. Raises AppError while nothing has been sent."""
+        route = self._choose(asked, ())
+        if route is None:
+            raise ServiceUnavailable(
+                f"no instance of your organization is ready to serve {asked.model.model_id}; deploy one, or wait for it",
+                code="NO_READY_WORKER",
+                retry_after_s=NO_WORKER_RETRY_AFTER_S,
+            )
+        record_id, tried = new_id(), set[UUID]()
+        while True:
+            journey.instance = str(route.instance_id)
+            record = self._meter.open(record_id, asked, route)
+            try:
+                await self._call(asked, route, record, body, journey)
+                return
+            except UpstreamFailure as failure:
+                tried.add(route.instance_id)
+                other = self._choose(asked, tried) if failure.is_retryable and len(tried) < MOST_CALLS else None
+                record_id = new_id()
+                record.close(
+                    InferenceOutcome.INTERRUPTED if failure.may_have_worked else InferenceOutcome.FAILED,
+                    http_status=failure.status,
+                    retried_as=None if other is None else record_id,
+                )
+                if other is None:
+                    raise failure.error from failure
+                route = other
+            finally:
+                record.close(InferenceOutcome.INTERRUPTED)
+
+    def _choose(self, asked: Asked, tried: Collection[UUID]) -> Route | None:
+        candidates = self._routes().candidates(asked.principal.organization_id, asked.model.model_id, time.monotonic())
+        return choose(candidates, self._outstanding, session=asked.session, tried=tried)
+
+    async def _call(self, asked: Asked, route: Route, record: Record, body: bytes, journey: Journey) -> None:
+        response: aiohttp.ClientResponse | None = None
+        self._outstanding.begin(route.instance_id)
+        try:
+            began_s = time.perf_counter()
+            try:
+                response = await self._upstream.post(
+                    route, asked.call.endpoint, body, asked.upstream_headers(), is_stream=asked.call.is_stream
+                )
+            finally:
+                journey.waited_s += time.perf_counter() - began_s
+            failure = failed_status(response.status)
+            if failure is not None:
+                raise failure
+            if response.status >= 400:
+                await self._refuse(response, route, record, journey)
+            else:
+                await self._answer(response, asked, record, journey)
+        except asyncio.CancelledError:
+            record.close(_cut_short_by(journey))
+            raise
+        finally:
+            if response is not None:
+                response.close()  # what has not been read to its end is closed, which frees the server's slot
+            self._outstanding.end(route.instance_id)
+
+    async def _refuse(self, response: aiohttp.ClientResponse, route: Route, record: Record, journey: Journey) -> None:
+        body = b""
+        while len(body) <= LONGEST_REFUSAL_BYTES and (part := await _read(response, journey, has_begun=True)):
+            body += part
+        record.close(InferenceOutcome.FAILED, http_status=response.status)
+        start, told = refusal(response, body[:LONGEST_REFUSAL_BYTES], journey, route.authorization.partition(" ")[2])
+        await journey.send(start)
+        await journey.send(piece(told, more=False))
+
+    async def _answer(self, response: aiohttp.ClientResponse, asked: Asked, record: Record, journey: Journey) -> None:
+        is_event_stream = response.content_type == EVENT_STREAM
+        tap = asked.call.tap(is_event_stream=is_event_stream)
+        length = None if is_event_stream else response.content_length
+        try:
+            if length is not None and length <= SMALL_BODY_BYTES:
+                await _pass_whole(response, tap, record, journey)
+            else:
+                await _pass_pieces(response, tap, record, journey, length)
+        except asyncio.CancelledError:
+            record.close(_cut_short_by(journey), http_status=response.status, tap=tap)
+            raise
+        except UpstreamFailure as failure:
+            if not journey.has_begun:
+                raise
+            record.close(InferenceOutcome.INTERRUPTED, http_status=response.status, tap=tap)
+            if isinstance(tap, StreamTap):
+                await journey.send(piece(error_event(failure.error, is_inside_event=tap.is_inside_event), more=False))
+            # any other body is left unfinished: the server closes the connection, so that it cannot be taken for whole
+
+
+async def _pass_whole(response: aiohttp.ClientResponse, tap: Tap, record: Record, journey: Journey) -> None:
+    began_s = time.perf_counter()
+    try:
+        body = await response.read()
+    except (aiohttp.ClientError, OSError) as error:
+        raise failed_read(error, has_begun=True) from error
+    finally:
+        journey.waited_s += time.perf_counter() - began_s
+    tap.feed(body)
+    record.close(InferenceOutcome.SUCCEEDED, http_status=response.status, tap=tap)
+    await journey.send(head(response, journey, len(body)))
+    await journey.send(piece(body, more=False))
+
+
+async def _pass_pieces(
+    response: aiohttp.ClientResponse, tap: Tap, record: Record, journey: Journey, length: int | None
+) -> None:
+    is_stream = isinstance(tap, StreamTap)
+    chunk = await _read(response, journey, has_begun=False)
+    await journey.send(head(response, journey, length))
+    while chunk:
+        passed = tap.feed(chunk)
+        if is_stream:
+            record.passed(tap)
+        if passed:
+            await journey.send(piece(passed, more=True))
+        chunk = await _read(response, journey, has_begun=True)
+    rest = tap.end()
+    outcome = InferenceOutcome.FAILED if tap.has_failed else InferenceOutcome.SUCCEEDED
+    record.close(outcome, http_status=response.status, tap=tap)
+    await journey.send(piece(rest, more=False))
+
+
+async def _read(response: aiohttp.ClientResponse, journey: Journey, *, has_begun: bool) -> bytes:
+    """The next bytes as they have arrived; none at the end. Raises UpstreamFailure."""
+    began_s = time.perf_counter()
+    try:
+        return await response.content.readany()
+    except (aiohttp.ClientError, OSError) as error:
+        raise failed_read(error, has_begun=has_begun) from error
+    finally:
+        journey.waited_s += time.perf_counter() - began_s
+
+
+def _cut_short_by(journey: Journey) -> InferenceOutcome:
+    return InferenceOutcome.CANCELLED if journey.is_caller_gone else InferenceOutcome.INTERRUPTED

@@ -1,0 +1,135 @@
+"""Calls to model servers: one pool of kept-alive connections, every way of failing given a name."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import aiohttp
+from yarl import URL
+
+from models.base.errors import AppError, DeadlineExceeded, ProviderError, ServiceUnavailable
+from models.domain.inference.routing import Route
+
+KEEPALIVE_S = 3.0
+"""Shorter than the 5 s after which llama.cpp, vLLM and uvicorn close an idle connection: a request rarely meets a closed one."""
+READ_BUFFER_BYTES = 65_536
+"""Unread bytes of one answer after which the model server is no longer read from: a slow caller slows its own stream."""
+LARGE_BODY_BYTES = 1_000_000
+"""From here on a body is written in pieces instead of at once."""
+REFUSED_RETRY_AFTER_S = 2.0
+
+LEFT_OUT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: to connect, between two pieces of an answer, for a whole answer and for a whole stream."""
+
+    connect_s: float
+    idle_s: float
+    total_s: float
+    stream_s: float
+
+
+class UpstreamFailure(Exception):
+    """A call that failed. `error` is what the caller is told; `is_retryable`, that another instance may take the request.
+
+    `may_have_worked`: the server began, and nobody knows how far it got.
+    """
+
+    def __init__(
+        self, error: AppError, *, is_retryable: bool, may_have_worked: bool = False, status: int | None = None
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.is_retryable = is_retryable
+        self.may_have_worked = may_have_worked
+        self.status = status
+
+
+class Upstream:
+    """Opened once per process, inside its event loop."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=LEFT_OUT_HEADERS,
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+        self._timeouts = {
+            is_stream: aiohttp.ClientTimeout(total=total_s, sock_connect=limits.connect_s, sock_read=limits.idle_s)
+            for is_stream, total_s in ((False, limits.total_s), (True, limits.stream_s))
+        }
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def post(
+        self, route: Route, path: str, body: bytes, headers: Mapping[str, str], *, is_stream: bool
+    ) -> aiohttp.ClientResponse:
+        """The answer once its head is there, whatever its status. The caller of this closes it. Raises UpstreamFailure."""
+        try:
+            return await self._session.post(
+                _url(route.url, path),
+                data=body if len(body) < LARGE_BODY_BYTES else BytesIO(body),
+                headers={"Content-Type": "application/json", "Authorization": route.authorization, **headers},
+                timeout=self._timeouts[is_stream],
+                allow_redirects=False,  # a model server that points elsewhere is not followed
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise _failed_call(error) from error
+
+
+def failed_read(error: Exception, *, has_begun: bool) -> UpstreamFailure:
+    """An answer that broke off. Once it had begun nobody else is asked: the tokens are spent."""
+    if isinstance(error, TimeoutError):
+        return _too_slow()
+    broken = ProviderError("the model server's answer broke off", code="UPSTREAM_READ_FAILED")
+    return UpstreamFailure(broken, is_retryable=not has_begun, may_have_worked=has_begun)
+
+
+def failed_status(status: int) -> UpstreamFailure | None:
+    """What a status says about the model server rather than about the request; None for those the caller should see.
+
+    Retryable are those with which a server says that it did not do the work: not ready, overloaded, behind a broken gateway, or
+    no longer accepting this generation's key.
+    """
+    if status in (401, 403):
+        error: AppError = ProviderError("the model server refused this gateway", code="UPSTREAM_REFUSED")
+        return UpstreamFailure(error, is_retryable=True, status=status)
+    if status == 503:
+        error = ServiceUnavailable(
+            "the model server cannot take the request now",
+            code="UPSTREAM_UNAVAILABLE",
+            retry_after_s=REFUSED_RETRY_AFTER_S,
+        )
+        return UpstreamFailure(error, is_retryable=True, status=status)
+    if status == 504:
+        error = DeadlineExceeded("the model server did not answer in time", code="UPSTREAM_TIMEOUT")
+        return UpstreamFailure(error, is_retryable=True, status=status)
+    if 200 <= status < 300 or 400 <= status < 500 or status == 501:
+        return None
+    error = ProviderError("the model server failed on this request", code="UPSTREAM_ERROR")
+    return UpstreamFailure(error, is_retryable=status == 502, status=status)
+
+
+def _failed_call(error: Exception) -> UpstreamFailure:
+    """A call without an answer. It is tried elsewhere, unless the time for it is over and the work may still be going on."""
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        return _too_slow()
+    unreachable = ProviderError("the model server could not be reached", code="UPSTREAM_UNREACHABLE")
+    return UpstreamFailure(unreachable, is_retryable=True)
+
+
+def _too_slow() -> UpstreamFailure:
+    late = DeadlineExceeded("the model server did not answer in time", code="UPSTREAM_TIMEOUT")
+    return UpstreamFailure(late, is_retryable=False, may_have_worked=True)
+
+
+@functools.lru_cache(maxsize=4096)
+def _url(base: str, path: str) -> URL:
+    return URL(base + path)
