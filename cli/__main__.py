@@ -1,0 +1,5 @@
+"""`python -m cli` is the `quarterdeck` command."""
+
+from cli.main import main
+
+main()

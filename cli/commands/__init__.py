@@ -1,0 +1,1 @@
+"""One module per capability; `cli.main` registers their functions."""

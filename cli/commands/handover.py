@@ -1,0 +1,35 @@
+"""The commands that run an installation: their programs replace this one, so that signals and exit codes are theirs."""
+
+import os
+import sys
+from typing import NoReturn
+
+PROGRAMS = {
+    "up": ("workers", "up"),
+    "down": ("workers", "down"),
+    "status": ("workers", "status"),
+    "doctor": ("workers", "doctor"),
+    "worker": ("workers", "worker"),
+    "migrate": ("workers", "migrate"),
+    "api": ("api",),
+}
+"""Command -> the module that `python -m` runs, and its first arguments."""
+
+SUMMARIES = {
+    "up": "Run the whole installation on this machine, in the foreground.",
+    "down": "Stop a running `up`; --instances ends the served instances, too.",
+    "status": "Show the parts of a running `up`.",
+    "doctor": "Check what this machine lacks, and say what to do about it.",
+    "worker": "Run one worker process.",
+    "migrate": "Bring the database to this version.",
+    "api": "Run the API alone.",
+}
+
+
+def hand_over(command: str, arguments: list[str]) -> NoReturn:
+    """Replaces this process. Arguments reach the program as they were given, `--help` included."""
+    module, *first = PROGRAMS[command]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # -P: a folder of the caller's that happens to be called `api` or `workers` must not be run in its place.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *first, *arguments])  # noqa: S606

@@ -1,0 +1,127 @@
+"""Starting: how fast, with what loaded, and handing over to the programs that run an installation."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.commands.handover import PROGRAMS
+from tests.cli.command_line import COMMAND, ROOT, environment
+
+HEAVY = {"httpx", "rich", "sqlmodel", "sqlalchemy", "temporalio", "fastapi", "pydantic", "aiohttp", "asyncio"}
+
+PROGRAM = """
+import json, os, signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(42))
+print(json.dumps({"module": __spec__.name, "arguments": sys.argv[1:], "pid": os.getpid()}), flush=True)
+if "--stay" in sys.argv:
+    time.sleep(30)
+sys.exit(23)
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> dict[str, str]:
+    """An environment whose `workers` and `api` tell what they were given."""
+    for name in ("workers", "api"):
+        (tmp_path / "first" / name).mkdir(parents=True)
+        (tmp_path / "first" / name / "__main__.py").write_text(PROGRAM)
+        (tmp_path / "first" / name / "__init__.py").touch()
+    env = environment(tmp_path, {})
+    return env | {"PYTHONPATH": f"{tmp_path / 'first'}:{ROOT}"}
+
+
+def test_help_is_there_in_less_than_400_ms(tmp_path: Path):
+    took_s = []
+    for _ in range(5):
+        began = time.monotonic()
+        ran = subprocess.run(
+            [*COMMAND, "--help"], env=environment(tmp_path, {}), capture_output=True, text=True, check=True
+        )
+        took_s.append(time.monotonic() - began)
+    assert "deploy" in ran.stdout
+    assert min(took_s) < 0.4
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed(tmp_path: Path):
+    code = "import sys, json, cli.main; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path, {}), capture_output=True, text=True, check=True
+    )
+    assert HEAVY.isdisjoint(json.loads(ran.stdout))
+
+
+@pytest.mark.parametrize("command", sorted(PROGRAMS))
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--queues", "a,b", "--", "-x", "--json"]])
+def test_a_command_of_the_installation_is_handed_over_as_given(
+    programs: dict[str, str], tmp_path: Path, command: str, arguments: list[str]
+):
+    ran = subprocess.run(
+        [*COMMAND, command, *arguments], env=programs, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    told = json.loads(ran.stdout)
+    module, *first = PROGRAMS[command]
+    assert told["module"] == f"{module}.__main__"
+    assert told["arguments"] == [*first, *arguments]
+    assert ran.returncode == 23
+
+
+def test_signals_and_exit_code_are_the_programs_own(programs: dict[str, str], tmp_path: Path):
+    process = subprocess.Popen(
+        [*COMMAND, "up", "--stay"], env=programs, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["pid"] == process.pid
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 42
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_folder_of_the_caller_is_not_run_in_place_of_the_program(programs: dict[str, str], tmp_path: Path):
+    mine = tmp_path / "project"
+    (mine / "workers").mkdir(parents=True)
+    (mine / "workers" / "__main__.py").write_text("raise SystemExit('the wrong program')")
+    (mine / "workers" / "__init__.py").touch()
+    ran = subprocess.run([*COMMAND, "up"], env=programs, cwd=mine, capture_output=True, text=True, check=False)
+    assert ran.returncode == 23, ran.stderr
+
+
+def test_completion_offers_commands_and_options(tmp_path: Path):
+    def offered(words: str, position: int) -> set[str]:
+        settings = {
+            "_QUARTERDECK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position),
+        }  # fmt: skip
+        ran = subprocess.run(
+            COMMAND, env=environment(tmp_path, settings), capture_output=True, text=True, check=False, timeout=10
+        )
+        return set(ran.stdout.split())
+
+    assert {"deploy", "down", "doctor"} <= offered("quarterdeck d", 1)
+    assert {"--provider", "--wait", "--json"} <= offered("quarterdeck deploy --", 2)
+
+
+def test_an_argument_that_is_no_text_is_wrong_usage(tmp_path: Path):
+    ran = subprocess.run(
+        [*COMMAND, "chat", "m", b"\xff"], env=environment(tmp_path, {}), capture_output=True, check=False
+    )
+    assert ran.returncode == 2
+    assert b"Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["deploy", "instances", "instance", "terminate", "reinstall", "archive", "operations",
+                                     "models", "chat", "logs", "whoami"])  # fmt: skip
+def test_every_command_explains_itself_and_speaks_json(tmp_path: Path, command: str):
+    ran = subprocess.run(
+        [*COMMAND, command, "--help"], env=environment(tmp_path, {}), capture_output=True, text=True, check=True
+    )
+    assert "--json" in ran.stdout
+    assert "\x1b" not in ran.stdout

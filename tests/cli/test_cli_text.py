@@ -1,0 +1,108 @@
+"""Values as people read them."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.snapshot import snapshot, step_label, waiting_clause
+from cli.text import duration, money, percent, printable, seconds_since, short_ids, shown
+from models.domain.instances.progress import Step
+
+NOW = datetime(2026, 1, 31, 10, 0, tzinfo=UTC)
+
+
+@given(st.text(), st.booleans())
+def test_nothing_that_a_terminal_obeys_gets_through(text: str, multiline: bool):
+    written = printable(text, multiline=multiline)
+    assert all(unicodedata.category(character) != "Cc" or character in "\n\t" for character in written)
+    if not multiline:
+        assert "\n" not in written
+
+
+def test_an_escape_sequence_loses_its_escape():
+    assert printable("\x1b]0;title\x07\x1b[31mred\u202egnp") == "]0;title[31mredgnp"
+
+
+@given(st.sets(st.uuids().map(str), min_size=1, max_size=30))
+def test_a_short_id_names_one_of_them(ids: set[str]):
+    for identifier, short in short_ids(ids).items():
+        assert [other for other in ids if other.startswith(short)] == [identifier]
+        assert len(short) >= 13
+
+
+def test_ids_of_one_millisecond_are_told_apart():
+    one, other = "019c1a2b-3c4d-7000-8000-000000000001", "019c1a2b-3c4d-7000-8000-000000000002"
+    assert short_ids([one, other]) == {one: one, other: other}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "-"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (86_399, "23 h 59 min"),
+     (86_400, "1 d"), (90_000_000, "1041 d 16 h")],
+)  # fmt: skip
+def test_durations(seconds: float | None, words: str):
+    assert duration(seconds) == words
+
+
+@given(st.floats(0, 1e9))
+def test_every_duration_has_words(seconds: float):
+    assert duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"), [(0, "0.00"), (0.75, "0.75"), (2.7, "2.70"), (0.001234, "0.001234"), (None, "-"), ("x", "-")]
+)
+def test_money(amount: object, words: str):
+    assert money(amount) == words
+
+
+@pytest.mark.parametrize("value", [None, "", "90", -5, 250, [], {}])
+def test_percent_stays_a_share(value: object):
+    assert 0 <= percent(value) <= 100
+
+
+def test_cells():
+    assert [shown(value) for value in (None, "", True, 1.50, ["a", "b"], [], "a\nb")] == [
+        "-", "-", "yes", "1.5", "a, b", "-", "a b",
+    ]  # fmt: skip
+
+
+def test_a_moment_in_the_future_is_not_minus_something_ago():
+    assert seconds_since((NOW + timedelta(seconds=5)).isoformat(), NOW) == 0
+    assert seconds_since("not a time", NOW) is None
+
+
+def test_what_is_waited_for():
+    waiting = {
+        "what": "first heartbeat",
+        "why": "the agent is installing",
+        "since": "2026-01-31T09:59:18Z",
+        "until": None,
+    }
+    assert waiting_clause(waiting, NOW) == "first heartbeat (the agent is installing), 42 s"
+    assert waiting_clause("capacity") == "capacity"
+    assert [waiting_clause(nothing) for nothing in (None, "", {}, {"what": None})] == ["", "", "", ""]
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_every_step_has_a_label(step: Step):
+    assert step_label(step.value)[0].isupper()
+    assert "_" not in step_label(step.value)
+
+
+def test_a_step_of_a_newer_server_reads_as_words():
+    assert step_label("PROVIDER_DANCE") == "Provider Dance"
+
+
+def test_progress_is_the_instance_while_it_boots_and_the_operation_otherwise():
+    instance = {"status": "starting", "progress_percent": 70, "completed_steps": ["PROVIDER_CREATE"]}
+    booting = snapshot({"kind": "instance.provision", "status": "running", "progress": 10}, instance, NOW)
+    assert (booting.percent, booting.steps) == (70, ("PROVIDER_CREATE",))
+    ending = snapshot({"kind": "instance.terminate", "status": "running", "progress": 10}, instance, NOW)
+    assert (ending.percent, ending.steps) == (10, ())
+    assert not snapshot({"kind": "x", "status": "a status of the future"}, None, NOW).is_open
