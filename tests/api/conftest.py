@@ -1,0 +1,170 @@
+"""A running API in this process on a real database, people in it, and a server on loopback for what streams."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.__main__ import ApiServer
+from api.app import create_app
+from api.composition import AppState, build_state
+from models.base.ids import new_id
+from models.domain.identity.api_keys import new_api_key
+from models.domain.identity.passwords import hash_password
+from models.domain.identity.roles import Role
+from models.settings import Settings
+from tests.servers import TestDatabase
+
+INSTALLATION_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
+PASSWORD = "correct horse battery staple"
+PASSWORD_HASH = hash_password(PASSWORD)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with one organization, a role there, and an API key for it."""
+
+    user_id: UUID
+    organization_id: UUID
+    username: str
+    api_key_id: UUID
+    api_key: str = field(repr=False)
+
+    @property
+    def email(self) -> str:
+        return f"{self.username}@example.org"
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.api_key}"}
+
+
+class People:
+    """Makes people by SQL, as the owner of the database."""
+
+    def __init__(self, database: TestDatabase) -> None:
+        self._url = database.owner
+
+    def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def organization(self, name: str = "Acme") -> UUID:
+        organization_id = new_id()
+        self.execute(
+            "INSERT INTO organizations (id, name, slug, is_personal, allow_registration) VALUES (%s, %s, %s, false, false)",
+            organization_id, name, f"{name.lower()}-{secrets.token_hex(4)}",
+        )  # fmt: skip
+        return organization_id
+
+    def person(
+        self,
+        role: Role = Role.OWNER,
+        *,
+        organization_id: UUID | None = None,
+        is_superadmin: bool = False,
+        password_hash: str | None = PASSWORD_HASH,
+        scopes: str = "[]",
+    ) -> Person:
+        user_id, username, key, key_id = new_id(), f"p{secrets.token_hex(6)}", new_api_key(), new_id()
+        organization_id = organization_id or self.organization()
+        self.execute(
+            "INSERT INTO users (id, username, email, password_hash, is_superadmin, first_name)"
+            " VALUES (%s, %s, %s, %s, %s, 'Ada')",
+            user_id, username, f"{username}@example.org", password_hash, is_superadmin,
+        )  # fmt: skip
+        self.execute(
+            "INSERT INTO memberships (organization_id, user_id, role) VALUES (%s, %s, %s)",
+            organization_id, user_id, role.value,
+        )  # fmt: skip
+        self.execute(
+            "INSERT INTO api_keys (id, organization_id, user_id, name, key_prefix, key_hash, scopes)"
+            " VALUES (%s, %s, %s, 'first', %s, %s, %s)",
+            key_id, organization_id, user_id, key.shown_prefix, key.hash, scopes,
+        )  # fmt: skip
+        return Person(user_id, organization_id, username, key_id, key.plaintext)
+
+
+@dataclass(frozen=True)
+class RunningApi:
+    app: FastAPI
+    state: AppState
+    client: httpx.AsyncClient
+
+
+@pytest.fixture
+def people(database: TestDatabase) -> People:
+    return People(database)
+
+
+@pytest.fixture
+def api_settings(database: TestDatabase, tmp_path: Path) -> Settings:
+    return Settings(
+        home=tmp_path,
+        installation_key=SecretStr(INSTALLATION_KEY),
+        database_url_api=SecretStr(database.api),
+    )
+
+
+@pytest.fixture
+async def api(api_settings: Settings) -> AsyncIterator[RunningApi]:
+    """The whole application, called without a network."""
+    async with running_api(api_settings) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_api(settings: Settings) -> AsyncIterator[RunningApi]:
+    state = build_state(settings)
+    app = create_app(state)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        yield RunningApi(app, state, client)
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    """A new client: its cookies are its own."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
+
+
+@dataclass(frozen=True)
+class Served:
+    """The same application behind real sockets: what streams and what stops can only be seen there."""
+
+    url: str
+    state: AppState
+    server: ApiServer
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[Served]:
+    """uvicorn on a free loopback port, in this process."""
+    state = build_state(settings)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            create_app(state), log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5
+        )
+        server = ApiServer(config, state)
+        task = asyncio.create_task(server.serve([bound]))
+        try:
+            async with asyncio.timeout(15):
+                while not server.started:
+                    await asyncio.sleep(0.01)
+            yield Served(f"http://127.0.0.1:{bound.getsockname()[1]}", state, server)
+        finally:
+            server.should_exit = True
+            await task

@@ -1,0 +1,178 @@
+"""API keys: shown once, revocable, never more powerful than who makes them (contract/fleet.md 2.7, 18.11, 18.12)."""
+
+import asyncio
+import re
+from uuid import uuid4
+
+import pytest
+
+from models.domain.identity.roles import Role
+from models.domain.keys import fingerprint
+from tests.api.conftest import People, RunningApi
+
+
+async def make(api: RunningApi, headers: dict[str, str], name: str = "laptop", **more: str) -> dict[str, object]:
+    response = await api.client.post("/api_keys", json={"name": name}, headers={**headers, **more})
+    assert response.status_code == 200, response.text
+    body: dict[str, object] = response.json()
+    return body
+
+
+async def test_a_key_is_shown_once_stored_as_a_hash_and_good_at_once(api: RunningApi, people: People):
+    person = people.person()
+    body = await make(api, person.bearer, "  laptop ")
+    key, row = body["api_key"], body["key"]
+    assert isinstance(key, str)
+    assert isinstance(row, dict)
+    assert re.fullmatch(r"sk-qd-[0-9a-f]{64}", key)
+    assert (row["name"], row["key_prefix"]) == ("laptop", key[:12])
+    assert {"id", "name", "key_prefix", "created_at", "last_used_at", "revoked_at"} <= set(row)
+    ((stored, everything),) = people.execute(
+        "SELECT key_hash, row_to_json(k)::text FROM api_keys k WHERE id = %s", row["id"]
+    )
+    assert stored == fingerprint(key)
+    assert key not in str(everything)
+    assert (await api.client.get("/auth/me", headers={"x-api-key": key})).status_code == 200
+    listed = await api.client.get("/api_keys", headers=person.bearer)
+    assert key not in listed.text
+
+
+async def test_the_list_is_newest_first_with_revoked_ones(api: RunningApi, people: People):
+    person = people.person()
+    made = [(await make(api, person.bearer, name))["key"] for name in ("b", "c")]
+    assert (await api.client.delete(f"/api_keys/{made[0]['id']}", headers=person.bearer)).status_code == 200
+    rows = (await api.client.get("/api_keys/", headers=person.bearer)).json()
+    assert [row["name"] for row in rows] == ["c", "b", "first"]
+    assert [row["revoked_at"] is not None for row in rows] == [False, True, False]
+
+
+async def test_a_revoked_key_is_refused_and_revoking_it_again_is_404(api: RunningApi, people: People):
+    person = people.person()
+    body = await make(api, person.bearer)
+    path = f"/api_keys/{body['key']['id']}"
+    revoked = await api.client.delete(path, headers=person.bearer)
+    assert (revoked.status_code, revoked.content) == (200, b"")
+    used = await api.client.get("/auth/me", headers={"x-api-key": body["api_key"]})
+    assert (used.status_code, used.json()["code"]) == (401, "INVALID_TOKEN")
+    again = await api.client.delete(path, headers=person.bearer)
+    assert (again.status_code, again.json()["code"]) == (404, "API_KEY_NOT_FOUND")
+
+
+async def test_of_many_revocations_at_once_one_succeeds(api: RunningApi, people: People):
+    person = people.person()
+    path = f"/api_keys/{(await make(api, person.bearer))['key']['id']}"
+    answers = await asyncio.gather(*(api.client.delete(path, headers=person.bearer) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [404] * 7
+
+
+async def test_renaming(api: RunningApi, people: People):
+    person = people.person()
+    path = f"/api_keys/{person.api_key_id}"
+    renamed = await api.client.put(path, json={"name": " new "}, headers=person.bearer)
+    assert (renamed.status_code, renamed.content) == (200, b"")
+    assert [row["name"] for row in (await api.client.get("/api_keys", headers=person.bearer)).json()] == ["new"]
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 101, None, 7, "a\0b"])
+async def test_a_bad_name_is_422(api: RunningApi, people: People, name: object):
+    person = people.person()
+    for call in (
+        api.client.post("/api_keys", json={"name": name}, headers=person.bearer),
+        api.client.put(f"/api_keys/{person.api_key_id}", json={"name": name}, headers=person.bearer),
+    ):
+        response = await call
+        assert (response.status_code, response.json()["code"]) == (422, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("whose", ["a colleague's", "another organization's", "nobody's"])
+async def test_somebody_elses_key_does_not_exist(api: RunningApi, people: People, whose: str):
+    person = people.person()
+    other = people.person(organization_id=person.organization_id if whose == "a colleague's" else None)
+    key_id = uuid4() if whose == "nobody's" else other.api_key_id
+    for call in (
+        api.client.put(f"/api_keys/{key_id}", json={"name": "taken"}, headers=person.bearer),
+        api.client.delete(f"/api_keys/{key_id}", headers=person.bearer),
+    ):
+        response = await call
+        assert (response.status_code, response.json()["code"]) == (404, "API_KEY_NOT_FOUND")
+    assert (await api.client.get("/auth/me", headers=other.bearer)).status_code == 200
+    assert len((await api.client.get("/api_keys", headers=person.bearer)).json()) == 1
+
+
+@pytest.mark.parametrize("path", ["/api_keys/not-a-uuid", "/api_keys/" + "9" * 400])
+async def test_an_id_that_is_none_is_422(api: RunningApi, people: People, path: str):
+    response = await api.client.delete(path, headers=people.person().bearer)
+    assert response.status_code == 422
+
+
+async def test_searching_pages_sorts_and_clamps(api: RunningApi, people: People):
+    person = people.person()
+    people.execute("DELETE FROM api_keys WHERE name <> 'first'")
+    for name in ("b", "a", "c"):
+        await make(api, person.bearer, name)
+
+    async def search(query: str) -> dict[str, object]:
+        response = await api.client.get(f"/api_keys/search?{query}", headers=person.bearer)
+        assert response.status_code == 200, response.text
+        body: dict[str, object] = response.json()
+        return body
+
+    def names(body: dict[str, object]) -> list[str]:
+        rows = body["rows"]
+        assert isinstance(rows, list)
+        return [row["name"] for row in rows]
+
+    everything = await search("")
+    assert names(everything) == ["c", "a", "b", "first"]
+    assert (everything["offset"], everything["limit"], everything["total_count"], everything["filtered_count"]) == (
+        0, 200, 4, 4,
+    )  # fmt: skip
+    assert names(await search("sort_by=name&sort_dir=asc")) == ["a", "b", "c", "first"]
+    assert names(await search("sort_by=name&sort_dir=asc&offset=1&limit=2")) == ["b", "c"]
+    assert names(await search("sort_by=password_hash")) == names(everything)
+    assert (await search("limit=0"))["limit"] == 1
+    assert (await search("limit=-5"))["limit"] == 1
+    assert (await search("limit=9999"))["limit"] == 500
+    assert names(await search("offset=9999999")) == []
+
+
+@pytest.mark.parametrize("query", ["offset=-1", "offset=99999999999999999999", "limit=x", "owner=me", "limit=%00"])
+async def test_what_cannot_be_searched_is_422(api: RunningApi, people: People, query: str):
+    response = await api.client.get(f"/api_keys/search?{query}", headers=people.person().bearer)
+    assert response.status_code == 422
+
+
+async def test_a_viewer_has_no_keys(api: RunningApi, people: People):
+    viewer = people.person(Role.VIEWER)
+    assert (await api.client.post("/api_keys", json={"name": "x"}, headers=viewer.bearer)).status_code == 403
+
+
+async def test_a_key_cannot_make_one_that_may_do_or_last_more(api: RunningApi, people: People):
+    narrow = people.person(scopes='["api_keys:own"]')
+    people.execute("UPDATE api_keys SET expires_at = now() + interval '1 day' WHERE id = %s", narrow.api_key_id)
+    await api.state.identities.catch_up()
+    body = await make(api, narrow.bearer)
+    ((scopes, expires_at, former),) = people.execute(
+        "SELECT k.scopes, k.expires_at, o.expires_at FROM api_keys k, api_keys o WHERE k.id = %s AND o.id = %s",
+        body["key"]["id"],
+        narrow.api_key_id,
+    )
+    assert (scopes, expires_at) == (["api_keys:own"], former)
+    child = {"x-api-key": str(body["api_key"])}
+    assert (await api.client.get("/operations", headers=child)).status_code == 403
+
+
+async def test_a_repeated_request_makes_one_key_and_its_answer_holds_no_secret(api: RunningApi, people: People):
+    person = people.person()
+    first = await make(api, person.bearer, **{"idempotency-key": "once"})
+    response = await api.client.post(
+        "/api_keys", json={"name": "laptop"}, headers={**person.bearer, "idempotency-key": "once"}
+    )
+    again = response.json()
+    assert response.headers["idempotent-replayed"] == "true"
+    assert (again["key"], again["api_key"]) == (first["key"], None)
+    assert "not shown again" in again["message"]
+    ((count, kept),) = people.execute("SELECT count(*), string_agg(i::text, '') FROM idempotency_keys i")
+    assert count == 1
+    assert str(first["api_key"]) not in str(kept)
+    assert len((await api.client.get("/api_keys", headers=person.bearer)).json()) == 2

@@ -1,0 +1,145 @@
+"""The rules that no linter knows. Each takes modules and returns the places that break it."""
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from tests.architecture.source import Module, calls, decorated, dotted, imports
+
+Rule = Callable[[Iterable[Module]], list[str]]
+
+UNDETERMINED_MODULES = frozenset({"random", "secrets", "socket", "subprocess", "threading", "time"})
+UNDETERMINED_NAMES = frozenset({"new_id", "utc_now", "uuid1", "uuid4", "uuid7", "urandom", "getenv", "environ"})
+UNDETERMINED_CALLS = frozenset(
+    {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "os.urandom", "os.getenv", "uuid.uuid4", "open"}
+)
+STATE_NAMES = ("status", "state")
+CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "typer", "rich", "click"})
+
+
+def undetermined_workflows(modules: Iterable[Module]) -> list[str]:
+    """A workflow is replayed: a clock, a random number, the environment or a socket gives it another answer then."""
+    found = []
+    for module in modules:
+        for name, imported, node in imports(module.tree):
+            if name.partition(".")[0] in UNDETERMINED_MODULES or imported in UNDETERMINED_NAMES:
+                found.append(f"{module.at(node)} imports {name} {imported}".rstrip())
+        for name, node in calls(module.tree):
+            if any(name == call or name.endswith(f".{call}") for call in UNDETERMINED_CALLS):
+                found.append(f"{module.at(node)} calls {name}()")
+    return found
+
+
+def options_outside_options(modules: Iterable[Module]) -> list[str]:
+    """Time-outs and retry policies stand in workflows/options.py, each with its reason."""
+    return [
+        f"{module.at(node)} builds a {name}"
+        for module in modules
+        if module.path != "workflows/options.py"
+        for name, node in calls(module.tree)
+        if name.rpartition(".")[2] in {"timedelta", "RetryPolicy"}
+    ]
+
+
+def activities_called_directly(modules: Iterable[Module]) -> list[str]:
+    """A workflow names an activity to have it executed; calling it would do the work inside the workflow."""
+    found = []
+    for module in modules:
+        names = {name for source, name, _ in imports(module.tree) if _holds_activities(source)}
+        for called, node in calls(module.tree):
+            if called.partition(".")[0] in names:
+                found.append(f"{module.at(node)} calls {called}()")
+    return found
+
+
+def _holds_activities(module: str) -> bool:
+    """`activities.runtime` is the machinery around them: reading the cause of a failure is no side effect."""
+    return module.partition(".")[0] == "activities" and not module.startswith("activities.runtime")
+
+
+def http_exceptions(modules: Iterable[Module]) -> list[str]:
+    """Only api/http/errors.py makes an error body: everything else raises an AppError."""
+    return [
+        f"{module.at(node)} uses HTTPException"
+        for module in modules
+        if module.path != "api/http/errors.py"
+        for node in ast.walk(module.tree)
+        if dotted(node).removeprefix("http.client.HTTPException").rpartition(".")[2] == "HTTPException"
+        or (isinstance(node, ast.ImportFrom) and any(alias.name == "HTTPException" for alias in node.names))
+    ]
+
+
+def commits(modules: Iterable[Module]) -> list[str]:
+    """One place ends a transaction, so that one request or activity is one transaction."""
+    return [
+        f"{module.at(node)} calls {name}()"
+        for module in modules
+        if not module.path.startswith(("models/repositories/", "models/migrations/"))
+        for name, node in calls(module.tree)
+        if "." in name and name.rpartition(".")[2] == "commit"
+    ]
+
+
+def swallowed_exceptions(modules: Iterable[Module]) -> list[str]:
+    """A handler that does nothing hides what happened; `contextlib.suppress` with a narrow class says that it is meant."""
+    return [
+        f"{module.at(node)} swallows an exception"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or all(_does_nothing(statement) for statement in node.body))
+    ]
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    is_ellipsis = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Pass) or is_ellipsis
+
+
+def states_compared_as_text(modules: Iterable[Module]) -> list[str]:
+    """A state is a member of its StrEnum: a literal with a typing error would compile and never match."""
+    found = []
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                if any(_is_state(side) for side in sides) and any(_holds_text(side) for side in sides):
+                    found.append(f"{module.at(node)} compares a state with a literal")
+    return found
+
+
+def _is_state(node: ast.expr) -> bool:
+    name = dotted(node).rpartition(".")[2]
+    return name in STATE_NAMES or name.endswith(tuple(f"_{one}" for one in STATE_NAMES))
+
+
+def _holds_text(node: ast.expr) -> bool:
+    elements = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
+    return any(isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value for one in elements)
+
+
+def cli_imports(modules: Iterable[Module]) -> list[str]:
+    """The command line works on a machine that has nothing of the server's."""
+    return [
+        f"{module.at(node)} imports {name}"
+        for module in modules
+        for name, _, node in imports(module.tree)
+        if name.partition(".")[0] not in CLI_MAY_IMPORT | sys.stdlib_module_names
+    ]
+
+
+def not_registered_once(defined_in: Iterable[Module], registry: Module) -> list[str]:
+    """Every workflow class and activity is served by exactly one queue of workers/registry.py."""
+    uses = Counter(
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in ast.walk(registry.tree)
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
+    )
+    return [
+        f"{module.at(node)} {node.name} is in the registry {uses[node.name]} times"
+        for module in defined_in
+        for decorator in ("workflow.defn", "activity.defn")
+        for node in decorated(module.tree, decorator)
+        if uses[node.name] != 1
+    ]

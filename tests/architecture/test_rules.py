@@ -1,0 +1,89 @@
+"""The product keeps the rules, and each rule catches what it is for."""
+
+import pytest
+
+from tests.architecture import rules
+from tests.architecture.rules import Rule
+from tests.architecture.source import OURS, PROGRAMS, Module, modules
+
+WORKFLOWS = ("workflows",)
+
+KEPT: list[tuple[Rule, tuple[str, ...]]] = [
+    (rules.undetermined_workflows, WORKFLOWS),
+    (rules.options_outside_options, WORKFLOWS),
+    (rules.activities_called_directly, WORKFLOWS),
+    (rules.http_exceptions, OURS),
+    (rules.commits, OURS),
+    (rules.swallowed_exceptions, OURS + PROGRAMS),
+    (rules.states_compared_as_text, OURS),
+    (rules.cli_imports, ("cli",)),
+]
+
+BROKEN: list[tuple[Rule, str]] = [
+    (rules.undetermined_workflows, "import random"),
+    (rules.undetermined_workflows, "from uuid import uuid4"),
+    (rules.undetermined_workflows, "from models.base.ids import new_id"),
+    (rules.undetermined_workflows, "x = datetime.datetime.now(UTC)"),
+    (rules.undetermined_workflows, "with open('x') as f: pass"),
+    (rules.options_outside_options, "x = timedelta(seconds=1)"),
+    (rules.options_outside_options, "x = common.RetryPolicy()"),
+    (rules.activities_called_directly, "from activities.x import Things\nThings().do()"),
+    (rules.activities_called_directly, "from activities import x\nx.do_it(1)"),
+    (rules.http_exceptions, "raise fastapi.HTTPException(404)"),
+    (rules.http_exceptions, "from fastapi import HTTPException"),
+    (rules.commits, "await self.session.commit()"),
+    (rules.swallowed_exceptions, "try:\n    x()\nexcept ValueError:\n    pass"),
+    (rules.swallowed_exceptions, "try:\n    x()\nexcept ValueError:\n    ..."),
+    (rules.swallowed_exceptions, "try:\n    x()\nexcept:\n    log()"),
+    (rules.states_compared_as_text, "row.status == 'ready'"),
+    (rules.states_compared_as_text, "instance_state in ('ready', 'lost')"),
+    (rules.states_compared_as_text, "'ready' != status"),
+    (rules.cli_imports, "import sqlalchemy"),
+    (rules.cli_imports, "from workers.embedded import up"),
+]
+
+FINE: list[tuple[Rule, str]] = [
+    (rules.undetermined_workflows, "from uuid import UUID\nfrom datetime import datetime\nnow = workflow.now()"),
+    (rules.options_outside_options, "from datetime import timedelta\nx: timedelta"),
+    (rules.activities_called_directly, "from activities.x import Things\nrun(Things.do, options)"),
+    (rules.activities_called_directly, "from activities.runtime.failures import unwrap\nunwrap(error)"),
+    (rules.http_exceptions, "try: x()\nexcept http.client.HTTPException: raise"),
+    (rules.commits, "commit()"),
+    (rules.swallowed_exceptions, "try:\n    x()\nexcept ValueError:\n    return None"),
+    (rules.states_compared_as_text, "row.status == InstanceStatus.READY\nresponse.status == 200\nname == 'ready'"),
+    (rules.cli_imports, "import json\nimport httpx\nfrom models.base import errors"),
+]
+
+
+def named(rule: Rule) -> str:
+    return rule.__name__
+
+
+@pytest.mark.parametrize(("rule", "packages"), KEPT, ids=[named(rule) for rule, _ in KEPT])
+def test_the_product_keeps(rule: Rule, packages: tuple[str, ...]) -> None:
+    assert modules(*packages)
+    assert rule(modules(*packages)) == [], rule.__doc__
+
+
+@pytest.mark.parametrize(("rule", "text"), BROKEN, ids=[named(rule) for rule, _ in BROKEN])
+def test_the_rule_catches(rule: Rule, text: str) -> None:
+    assert rule([Module("somewhere/else.py", text)]) != []
+
+
+@pytest.mark.parametrize(("rule", "text"), FINE, ids=[named(rule) for rule, _ in FINE])
+def test_the_rule_lets_through(rule: Rule, text: str) -> None:
+    assert rule([Module("somewhere/else.py", text)]) == []
+
+
+def test_every_workflow_and_activity_is_registered_once() -> None:
+    registry = next(module for module in modules("workers") if module.path == "workers/registry.py")
+    assert rules.not_registered_once(modules("workflows", "activities"), registry) == []
+
+
+def test_the_registry_rule_counts() -> None:
+    text = "class X:\n  @activity.defn\n  def once(self): ...\n  @activity.defn(name='t')\n  def twice(self): ..."
+    defined = Module("activities/x.py", text)
+    registry = Module("workers/registry.py", "QUEUES = [x.once, x.twice, y.twice]")
+    assert [line.split()[1:] for line in rules.not_registered_once([defined], registry)] == [
+        ["twice", "is", "in", "the", "registry", "2", "times"]
+    ]

@@ -1,0 +1,141 @@
+"""Fixtures that every test may use: real servers, a database of one's own, and guards around the whole session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import leftovers
+from tests.loopback import loopback_only
+from tests.needs import REQUIRE_ALL
+
+if TYPE_CHECKING:  # a test that needs no server does not load their libraries
+    from temporalio.testing import WorkflowEnvironment
+
+    from tests.servers import TestDatabase, TestPostgres
+    from workers.embedded.temporal import TemporalServer
+
+SKIPS = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestPostgres]:
+    """A PostgreSQL server of this session; `database` is what most tests want."""
+    from tests.servers import running_postgres
+
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: TestPostgres) -> Iterator[TestDatabase]:
+    """A migrated database for one test."""
+    created = postgres.create()
+    try:
+        yield created
+    finally:
+        postgres.drop(created)
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: TestPostgres) -> Iterator[TestDatabase]:
+    """A migrated database that the tests of one module share."""
+    created = postgres.create()
+    try:
+        yield created
+    finally:
+        postgres.drop(created)
+
+
+@pytest.fixture(scope="session")
+def temporal_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    """The development server: schedules, visibility and retention, but no time skipping (a timer costs about a second)."""
+    from tests.servers import running_temporal
+
+    with running_temporal(tmp_path_factory.mktemp("temporal")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def temporal_time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A server on which timers cost nothing; no schedules, no listing. Its client has the platform's plugin."""
+    from temporalio.testing import WorkflowEnvironment
+
+    from activities.runtime.plugin import platform_plugin
+    from tests.servers import TEST_CODEC_KEY
+    from workers.embedded.temporal import binary
+
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary("temporal-test-server"), plugins=[platform_plugin(TEST_CODEC_KEY)]
+    )
+    try:
+        yield environment
+    finally:
+        await environment.shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _this_machine_only() -> Iterator[None]:
+    with loopback_only():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_developer() -> Iterator[None]:
+    """A `QUARTERDECK_*` variable of the shell must not decide what a test sees."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("QUARTERDECK_")}
+    yield
+    os.environ.update(kept)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SKIPS] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _record_skip(item.config, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.skipped:
+        _record_skip(collector.config, report)
+    return report
+
+
+def _record_skip(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    config.stash[SKIPS][reason] = config.stash[SKIPS].get(reason, 0) + 1
+    if REQUIRE_ALL:
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (QUARTERDECK_TEST_REQUIRE=all: a skip is a failure)"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skips = config.stash[SKIPS]
+    if skips:
+        terminalreporter.section("not tested on this machine")
+        for reason, count in sorted(skips.items()):
+            terminalreporter.write_line(f"{count:4d}  {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    folder = factory.getbasetemp() if factory is not None else Path("/nonexistent")
+    commands = leftovers.end(leftovers.left_behind(folder))
+    if commands:
+        sys.stderr.write("\nprocesses left behind by the tests (now ended):\n" + "\n".join(commands) + "\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,113 @@
+"""A running `quarterdeck up` in a process of its own, on free ports, with small programs in place of ours."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from workers.embedded.home import Home
+from workers.embedded.leftovers import identity_from, recorded_parts
+from workers.embedded.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("postgres", "temporal", "simcloud", "api", "worker")
+TIMEOUT_S = 25.0
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:.0f} s"
+        time.sleep(0.02)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    names = ("API_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "SIMCLOUD_PORT")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("QUARTERDECK_")},
+        "PYTHONPATH": str(ROOT),
+        "QUARTERDECK_HOME": str(home),
+        **{f"QUARTERDECK_{name}": str(free_port()) for name in names},
+        **more,
+    }
+
+
+@dataclass
+class Up:
+    """One run of `up`."""
+
+    home: Path
+    env: Mapping[str, str] = field(repr=False)
+    process: subprocess.Popen[str]
+    output: Path
+
+    def parts(self) -> dict[str, dict[str, object]]:
+        return {str(part["name"]): dict(part) for part in recorded_parts(Home(self.home))}
+
+    def pids(self) -> dict[str, int]:
+        identities = {name: identity_from(part["process"]) for name, part in self.parts().items()}
+        return {name: identity.pid for name, identity in identities.items() if identity is not None and identity.find()}
+
+    def is_ready(self, name: str) -> bool:
+        return self.parts().get(name, {}).get("state") == "ready" and name in self.pids()
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: "is ready after" in self.text() or self.process.poll() is not None, "readiness")
+        assert self.process.poll() is None, self.text()
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> float:
+        """The seconds it took until the process was gone."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(TIMEOUT_S)
+        return time.monotonic() - began
+
+
+@contextmanager
+def started(home: Path, worker: str = "worker", env: Mapping[str, str] | None = None) -> Iterator[Up]:
+    """`up` is started (not yet ready) inside the block; it and all it started are gone afterwards."""
+    variables = env or environment(home)
+    output = home.with_name(f"{home.name}-{time.monotonic_ns()}.txt")
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("run_up.py")), worker],
+            env=dict(variables), stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+    run = Up(home, variables, process, output)
+    try:
+        yield run
+    finally:
+        left = [psutil.Process(pid) for pid in run.pids().values()]
+        if process.poll() is None:
+            process.terminate()
+            process.wait(TIMEOUT_S)
+        for one in left:
+            if one.is_running():
+                one.kill()
+
+
+def command(env: Mapping[str, str], *arguments: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """`python -m workers ARGUMENTS` to its end."""
+    return subprocess.run(
+        [sys.executable, *python, "-m", "workers", *arguments],
+        env=dict(env), cwd="/", capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+
+
+def forget(home: Path) -> None:
+    """Remove what PostgreSQL keeps outside of the home when root runs it below a closed folder."""
+    record = home / "postgres.json"
+    if record.exists():
+        shutil.rmtree(json.loads(record.read_text())["folder"], ignore_errors=True)

@@ -1,0 +1,17 @@
+"""`up` with small programs in place of ours: `run_up.py WORKER_KIND`."""
+
+import sys
+from pathlib import Path
+
+from models.settings import load_settings
+from workers.embedded.stack import Programs
+from workers.embedded.up import up
+
+
+def program(kind: str) -> tuple[str, ...]:
+    return (sys.executable, str(Path(__file__).with_name("stand_in.py")), kind)
+
+
+if __name__ == "__main__":
+    programs = Programs(program("migrate"), program("bootstrap"), program("api"), program(sys.argv[1]))
+    sys.exit(up(load_settings(), programs, lambda line: print(line, flush=True)))

@@ -1,0 +1,46 @@
+"""Small programs in place of ours, for tests of the supervisor: `stand_in.py api|worker|migrate|bootstrap|stubborn ...`."""
+
+import http.server
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+
+def api(*_: str) -> None:
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["QUARTERDECK_API_PORT"])), Health).serve_forever()
+
+
+def worker(*_: str) -> None:
+    Path(os.environ["QUARTERDECK_READY_FILE"]).write_text("ready")
+    signal.pause()
+
+
+def stubborn(*_: str) -> None:
+    """Like a worker that never finishes what it does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker()
+
+
+def broken(*_: str) -> None:
+    sys.exit("no such thing as a working worker")
+
+
+def migrate(*_: str) -> None:
+    print("migrated")
+
+
+def bootstrap(_flag: str, path: str) -> None:
+    if not Path(path).exists():
+        Path(path).write_text("{}")
+        print("password shown-once")
+
+
+if __name__ == "__main__":
+    {f.__name__: f for f in (api, worker, stubborn, broken, migrate, bootstrap)}[sys.argv[1]](*sys.argv[2:])

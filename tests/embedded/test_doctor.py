@@ -1,0 +1,62 @@
+"""`quarterdeck doctor` names what is wrong, says what to do, and works where the product does not."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.embedded.driver import command, environment
+from workers.embedded import doctor
+
+
+def problems(output: str) -> dict[str, str]:
+    return {finding["check"]: finding["text"] for finding in json.loads(output) if not finding["ok"]}
+
+
+def test_a_good_machine_has_no_problem(tmp_path: Path) -> None:
+    result = command(environment(tmp_path), "doctor")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {line.split()[0] for line in result.stdout.splitlines()} == {"ok"}
+
+
+def test_it_works_without_any_dependency(tmp_path: Path) -> None:
+    result = command(environment(tmp_path), "doctor", python=("-S",))
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "problem  dependency pydantic_settings" in result.stdout
+    assert "make" in result.stdout
+
+
+def test_a_port_in_use_and_services_that_do_not_answer_are_problems(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    nobody = env["QUARTERDECK_TEMPORAL_PORT"]
+    env |= {
+        "QUARTERDECK_DATABASE_URL": f"postgresql://someone:planted-secret@127.0.0.1:{nobody}/x",
+        "QUARTERDECK_TEMPORAL_ADDRESS": f"127.0.0.1:{nobody}",
+    }
+    with socket.create_server(("127.0.0.1", int(env["QUARTERDECK_API_PORT"]))):
+        result = command(env, "doctor", "--json")
+    assert result.returncode == 1
+    assert set(problems(result.stdout)) == {"api port", "database", "temporal"}
+    assert "planted-secret" not in result.stdout
+
+
+def test_bad_settings_are_a_problem(tmp_path: Path) -> None:
+    result = command(environment(tmp_path, QUARTERDECK_ENVIRONMENT="production"), "doctor", "--json")
+    assert "QUARTERDECK_INSTALLATION_KEY" in problems(result.stdout)["settings"]
+
+
+def test_a_home_under_a_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert not doctor.check_home(tmp_path / "file" / "home").ok
+
+
+def test_a_clock_that_was_never_set_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.time, "time", lambda: 0.0)
+    assert not doctor.check_clock().ok
+
+
+def test_a_program_that_does_not_run_is_a_problem(tmp_path: Path) -> None:
+    broken = tmp_path / "program"
+    broken.write_text("not a program")
+    assert not doctor._runs("program", lambda: str(broken)).ok

@@ -1,0 +1,188 @@
+"""The embedded PostgreSQL server: first start, crashes, stale files, conflicts, accounts."""
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from models.settings import Settings
+from models.settings.derived import DatabaseRole, database_url
+from tests.embedded.driver import forget
+from tests.needs import need
+from tests.servers import running
+from workers.embedded import postgres, postgres_files, processes
+from workers.embedded.account import Account
+from workers.embedded.errors import StartError
+from workers.embedded.postgres import PostgresServer
+from workers.migrate import migrate
+
+KEY = "Zm9yIHRlc3RzIG9ubHk6IDMyIGJ5dGVzIG9mIGtleSE"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    forget(tmp_path)
+
+
+def start(server: PostgresServer, home: Path) -> subprocess.Popen[bytes]:
+    server.before_start()
+    spec = server.process(home / "postgres.log")
+    process = processes.spawn(spec)
+    processes.wait_until_ready(process, spec, server.is_ready, 20)
+    return process
+
+
+def test_a_prepared_server_is_private_and_checks_its_pages(home: Path) -> None:
+    server = postgres.prepare(home)
+    assert stat.S_IMODE((home / "postgres.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+    assert server.password not in repr(server)
+    server.before_start()
+    with (
+        running(server.process(home / "postgres.log"), server.is_ready),
+        psycopg.connect(server.url("postgres")) as connection,
+    ):
+        shown = {
+            name: connection.execute(f"SHOW {name}").fetchone()
+            for name in ("data_checksums", "fsync", "full_page_writes")
+        }
+        rules = connection.execute("SELECT DISTINCT auth_method, address FROM pg_hba_file_rules").fetchall()
+        sockets = connection.execute("SHOW unix_socket_directories").fetchone()
+    assert set(shown.values()) == {("on",)}
+    assert rules == [("scram-sha-256", "127.0.0.1")]
+    assert sockets == ("",)
+
+
+def test_statements_and_their_values_stay_out_of_the_log(home: Path) -> None:
+    server = postgres.prepare(home)
+    server.before_start()
+    with (
+        running(server.process(home / "postgres.log"), server.is_ready),
+        psycopg.connect(server.url("postgres")) as connection,
+    ):
+        connection.execute("CREATE TEMPORARY TABLE one (n text UNIQUE)")
+        connection.execute("INSERT INTO one VALUES ('planted-secret')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("INSERT INTO one VALUES ('planted-secret')")
+    log = (home / "postgres.log").read_text()
+    assert "duplicate key" in log
+    assert "planted-secret" not in log
+
+
+def test_the_second_start_keeps_data_password_and_port(home: Path) -> None:
+    first = postgres.prepare(home)
+    process = start(first, home)
+    with psycopg.connect(first.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE kept")
+    processes.stop(process, first.process(home / "postgres.log"))
+    second = postgres.prepare(home)
+    assert second == first
+    second.before_start()
+    with running(second.process(home / "postgres.log"), second.is_ready), psycopg.connect(second.url("kept")):
+        pass
+
+
+def test_a_taken_port_is_given_up_for_another(home: Path) -> None:
+    first = postgres.prepare(home)
+    with socket.create_server(("127.0.0.1", first.port)):
+        second = postgres.prepare(home)
+    assert second.port != first.port
+    assert postgres.prepare(home).port == second.port
+
+
+def test_a_pid_file_that_names_somebody_else_does_not_stop_it(home: Path) -> None:
+    server = postgres.prepare(home)
+    process = start(server, home)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    pid_file = server.folder / "data" / "postmaster.pid"
+    pid_file.write_text(f"{os.getpid()}\n" + pid_file.read_text().split("\n", 1)[1])
+    again = start(postgres.prepare(home), home)
+    processes.stop(again, server.process(home / "postgres.log"))
+
+
+def test_a_server_that_nobody_supervises_is_ended_before_its_directory_is_used_again(home: Path) -> None:
+    server = postgres.prepare(home)
+    abandoned = start(server, home)
+    again = start(postgres.prepare(home), home)
+    assert abandoned.wait(5) == 0
+    processes.stop(again, server.process(home / "postgres.log"))
+
+
+def test_a_first_start_that_was_killed_half_way_begins_anew(home: Path) -> None:
+    server = postgres.prepare(home)
+    (server.folder / "data").rename(server.folder / "data.partial")
+    (server.folder / "data.partial" / "PG_VERSION").unlink()
+    process = start(postgres.prepare(home), home)
+    processes.stop(process, server.process(home / "postgres.log"))
+
+
+def test_a_record_that_cannot_be_read_is_one_clear_line(home: Path) -> None:
+    record = home / "postgres.json"
+    record.write_text("{")
+    with pytest.raises(StartError, match=r"postgres\.json cannot be read"):
+        postgres.prepare(home)
+    record.unlink()
+
+
+def test_data_without_its_password_is_moved_aside_not_lost(home: Path) -> None:
+    server = postgres.prepare(home)
+    (home / "postgres.json").unlink()
+    anew = postgres.prepare(home)
+    assert anew.password != server.password
+    aside = list(server.folder.parent.glob(f"{server.folder.name}.abandoned-*"))
+    assert [(folder / "data" / "PG_VERSION").exists() for folder in aside] == [True]
+    shutil.rmtree(aside[0])
+
+
+def test_root_below_a_closed_folder_keeps_the_data_elsewhere(home: Path) -> None:
+    need(present=os.geteuid() == 0, what="root", install="run the tests as root")
+    home.chmod(0o700)
+    server = postgres.prepare(home)
+    assert server.account is not None
+    assert server.account.can_reach(server.folder / "data")
+    assert not server.folder.is_relative_to(home)
+
+
+def test_root_with_a_closed_environment_runs_a_copy_of_the_program(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need(present=os.geteuid() == 0, what="root", install="run the tests as root")
+    monkeypatch.setattr(postgres_files, "REACHABLE_ROOT", home.parents[2] / "quarterdeck-reachable")
+    monkeypatch.setattr(Account, "can_execute", lambda _self, _path: False)
+    try:
+        server = postgres.prepare(home)
+        assert server.tree.is_relative_to(postgres_files.REACHABLE_ROOT)
+        server.before_start()
+        with running(server.process(home / "postgres.log"), server.is_ready):
+            server.provision(dict.fromkeys(DatabaseRole, "a-password-of-tests"))
+    finally:
+        shutil.rmtree(postgres_files.REACHABLE_ROOT)
+
+
+def test_migrate_with_a_superuser_makes_roles_that_the_settings_can_use(home: Path) -> None:
+    server = postgres.prepare(home)
+    server.before_start()
+    with running(server.process(home / "postgres.log"), server.is_ready):
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE managed")
+        worker_url = f"postgresql://quarterdeck_worker:chosen-by-operator@127.0.0.1:{server.port}/managed"
+        settings = Settings(
+            home=home, installation_key=KEY, database_url=server.url("managed"), database_url_worker=worker_url
+        )
+        migrate(settings)
+        migrate(settings)
+        with psycopg.connect(server.url("managed")) as connection:
+            owners = connection.execute(
+                "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
+        assert owners == [("quarterdeck_owner",)]
+        for role in (DatabaseRole.WORKER, DatabaseRole.API):
+            with psycopg.connect(database_url(settings, role)) as connection:
+                assert connection.execute("SELECT current_user").fetchone() == (role.value,)

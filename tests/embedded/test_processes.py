@@ -1,0 +1,200 @@
+"""Recognising, ending and outliving processes: what is ours is ended, what only looks like it is left alone."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workers.embedded import processes
+from workers.embedded.errors import StartError
+from workers.embedded.home import Home, ensure_key, is_locked, locked, open_home, write_private, write_record
+from workers.embedded.instances import end_instances, served_instances
+from workers.embedded.leftovers import end_leftovers
+from workers.embedded.processes import ProcessIdentity, ProcessSpec
+
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+DEAF = (
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)",
+)
+AGENT = """
+import fcntl, json, os, sys, time
+lock = open("agent.lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+open("agent.json", "w").write(json.dumps({"pid": os.getpid()}))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def spec(tmp_path: Path, argv: tuple[str, ...]) -> ProcessSpec:
+    return ProcessSpec("test", argv, tmp_path / "test.log", tmp_path, {"PATH": os.defpath}, stop_timeout_s=0.5)
+
+
+def spawned(tmp_path: Path, argv: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], ProcessIdentity]:
+    process = processes.spawn(spec(tmp_path, argv))
+    identity = processes.identify(process.pid, argv)
+    assert identity is not None
+    return process, identity
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], ProcessIdentity]]:
+    process, identity = spawned(tmp_path, SLEEPER)
+    yield process, identity
+    process.kill()
+    process.wait()
+
+
+def test_a_process_is_known_again_by_number_start_and_command(
+    sleeper: tuple[subprocess.Popen[bytes], ProcessIdentity],
+) -> None:
+    _, identity = sleeper
+    assert identity.find() is not None
+    assert replace(identity, started_at=identity.started_at + 1).find() is None
+    assert replace(identity, argv=("something", "else")).find() is None
+
+
+def test_a_dead_process_is_not_found_even_before_it_is_reaped(tmp_path: Path) -> None:
+    process, identity = spawned(tmp_path, SLEEPER)
+    process.kill()
+    deadline = time.monotonic() + 5
+    while identity.find() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.wait()
+
+
+def test_leftovers_are_ended_and_strangers_are_not(
+    tmp_path: Path, sleeper: tuple[subprocess.Popen[bytes], ProcessIdentity]
+) -> None:
+    home = Home(tmp_path)
+    stranger, stranger_identity = spawned(tmp_path, SLEEPER)
+    process, identity = sleeper
+    reused_number = replace(stranger_identity, started_at=stranger_identity.started_at - 100)
+    parts = [
+        {"name": "ours", "process": asdict(identity), "stop_signal": int(signal.SIGTERM)},
+        {"name": "reused", "process": asdict(reused_number), "stop_signal": int(signal.SIGTERM)},
+        {"name": "never started", "process": None},
+    ]
+    write_record(home, {"parts": parts})
+    try:
+        assert end_leftovers(home) == ["ours"]
+        assert process.wait(5) == -signal.SIGTERM
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"parts": 3}', '{"parts": [{"process": {"pid": "x"}}]}'])
+def test_a_broken_record_is_no_obstacle(tmp_path: Path, text: str) -> None:
+    home = Home(tmp_path)
+    home.run_record.write_text(text)
+    assert end_leftovers(home) == []
+
+
+def test_who_ignores_the_signal_is_killed(tmp_path: Path) -> None:
+    process, _ = spawned(tmp_path, DEAF)
+    deadline = time.monotonic() + 5
+    while "deaf" not in (tmp_path / "test.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes.stop(process, spec(tmp_path, DEAF))
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    program = f"""
+import sys, time
+from pathlib import Path
+from workers.embedded import processes
+from workers.embedded.processes import ProcessSpec
+child = processes.spawn(ProcessSpec("c", {SLEEPER!r}, Path({str(tmp_path / "c.log")!r}), Path("/"), {{}}))
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+    root = Path(processes.__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(root)}
+    ) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        deadline = time.monotonic() + 5
+        while child.cmdline() != list(SLEEPER):  # the shim has become the program
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        parent.kill()
+    child.wait(timeout=5)
+
+
+def test_the_three_latest_logs_are_kept(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    for number in range(5):
+        processes.rotate(log)
+        log.write_text(str(number))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "x.log": "4",
+        "x.log.1": "3",
+        "x.log.2": "2",
+    }
+
+
+def test_a_home_has_one_holder_and_is_free_after_a_crash(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    assert not is_locked(home)
+    with locked(home):
+        assert is_locked(home)
+        with pytest.raises(StartError, match="already runs"), locked(home):
+            pytest.fail("two holders")
+    assert not is_locked(home)
+
+
+def test_the_installation_key_is_made_once(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    ensure_key(home)
+    key = (home.path / "installation.key").read_text()
+    ensure_key(home)
+    assert (home.path / "installation.key").read_text() == key
+    assert (home.path / "installation.key").stat().st_mode & 0o077 == 0
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    write_private(target, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_private(target, "\ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert target.read_text() == "old"
+
+
+def test_served_instances_are_found_by_their_lock_and_ended_on_request(tmp_path: Path) -> None:
+    for name in ("alive", "dead", "impostor"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dead" / "agent.lock").touch()
+    (tmp_path / "dead" / "agent.json").write_text(json.dumps({"pid": os.getpid()}))
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", AGENT], cwd=tmp_path / "alive", stdout=subprocess.PIPE, start_new_session=True
+        ) as agent,
+        (tmp_path / "impostor" / "agent.lock").open("w") as lock,
+    ):
+        assert agent.stdout is not None
+        agent.stdout.readline()
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held, but by somebody else than the file beside it says
+        (tmp_path / "impostor" / "agent.json").write_text(json.dumps({"pid": agent.pid}))
+        assert [served.folder.name for served in served_instances(tmp_path)] == ["alive"]
+        assert end_instances(tmp_path) == 1
+        assert agent.wait(5) == -signal.SIGTERM
+    assert served_instances(tmp_path) == []
+    assert end_instances(tmp_path / "no such folder") == 0

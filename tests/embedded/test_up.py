@@ -1,0 +1,234 @@
+"""`quarterdeck up` with real PostgreSQL, Temporal and simulated cloud: starting, dying parts, stopping."""
+
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from models.settings import Settings
+from models.settings.derived import DatabaseRole, database_url
+from tests.embedded.driver import PARTS, Up, command, environment, forget, started, wait_for
+
+STOP_LIMIT_S = 10.0
+FIRST_START_LIMIT_S = 20.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "home"
+    yield path
+    forget(path)
+
+
+@pytest.fixture
+def run(home: Path) -> Iterator[Up]:
+    with started(home) as run:
+        run.wait_until_ready()
+        yield run
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """For tests that leave it as they found it."""
+    path = tmp_path_factory.mktemp("shared") / "home"
+    with started(path) as run:
+        run.wait_until_ready()
+        yield run
+    forget(path)
+
+
+def test_the_first_start_shows_the_credentials_once_and_every_start_five_lines(home: Path) -> None:
+    env = environment(home)
+    with started(home, env=env) as first:
+        first.wait_until_ready()
+        took_s = float(first.text().split("is ready after ")[1].split(" s")[0])
+        assert took_s < FIRST_START_LIMIT_S
+        assert first.text().count("shown-once") == 1
+        assert [log.name for log in (home / "logs").iterdir() if "shown-once" in log.read_text()] == []
+        assert first.stop() < STOP_LIMIT_S
+        assert first.process.returncode == 0
+    with started(home, env=env) as second:
+        second.wait_until_ready()
+        lines = second.text().splitlines()
+        assert len(lines) == 5
+        assert "shown-once" not in second.text()
+        assert f"http://127.0.0.1:{env['QUARTERDECK_API_PORT']}" in lines[1]
+        assert f"http://127.0.0.1:{env['QUARTERDECK_TEMPORAL_UI_PORT']}" in lines[2]
+        assert second.stop(signal.SIGTERM) < STOP_LIMIT_S
+
+
+def test_it_leaves_no_process_and_no_open_file_of_others_behind(run: Up) -> None:
+    children = psutil.Process(run.process.pid).children(recursive=True)
+    assert {run.pids()[name] for name in PARTS} <= {child.pid for child in children}
+    run.stop()
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    for path in (run.home / "installation.key", run.home / "postgres.json", run.home / "logs" / "postgres.log"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_ctrl_c_at_the_terminal_reaches_only_the_supervisor(shared: Up) -> None:
+    sessions = {os.getsid(pid) for pid in shared.pids().values()}
+    assert os.getsid(shared.process.pid) not in sessions
+    assert len(sessions) == len(PARTS)
+
+
+def test_everything_listens_on_loopback_only(shared: Up) -> None:
+    processes = [psutil.Process(shared.process.pid), *psutil.Process(shared.process.pid).children(recursive=True)]
+    sockets = [c for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(sockets) >= len(PARTS) - 1
+    assert {connection.laddr.ip for connection in sockets} == {"127.0.0.1"}
+
+
+def test_a_killed_part_comes_back_and_the_others_stay(run: Up) -> None:
+    for name in PARTS:
+        before = run.pids()
+        os.kill(before[name], signal.SIGKILL)
+        wait_for(lambda: run.is_ready(name) and run.pids()[name] != before[name], f"restart of {name}")  # noqa: B023
+        after = run.pids()
+        assert {other: after[other] for other in PARTS if other != name} == {
+            other: before[other] for other in PARTS if other != name
+        }
+        assert run.parts()[name]["restarts"] == 1
+
+
+def test_what_was_committed_survives_a_kill_of_postgres(run: Up) -> None:
+    url = database_url(Settings(home=run.home), DatabaseRole.OWNER)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept (n int)")
+        connection.execute("INSERT INTO kept VALUES (42)")
+    before = run.pids()["postgres"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: run.is_ready("postgres") and run.pids()["postgres"] != before, "restart of postgres")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT n FROM kept").fetchone() == (42,)
+
+
+def test_after_a_kill_of_the_supervisor_nothing_runs_on_and_the_next_one_starts(run: Up) -> None:
+    children = psutil.Process(run.process.pid).children(recursive=True)
+    run.process.kill()
+    run.process.wait()
+    gone, alive = psutil.wait_procs(children, timeout=STOP_LIMIT_S)
+    assert alive == [], gone
+    with started(run.home, env=run.env) as again:
+        again.wait_until_ready()
+
+
+def test_the_next_start_does_not_wait_for_what_a_killed_supervisor_left(run: Up) -> None:
+    run.process.kill()
+    run.process.wait()
+    with started(run.home, env=run.env) as again:
+        again.wait_until_ready()
+        assert again.stop() < STOP_LIMIT_S
+
+
+def test_a_part_that_does_not_finish_is_killed_in_time(home: Path) -> None:
+    with started(home, "stubborn") as run:
+        run.wait_until_ready()
+        worker = psutil.Process(run.pids()["worker"])
+        assert run.stop() < STOP_LIMIT_S
+        assert not worker.is_running()
+
+
+def test_a_second_ctrl_c_does_not_wait(home: Path) -> None:
+    with started(home, "stubborn") as run:
+        run.wait_until_ready()
+        run.process.send_signal(signal.SIGINT)
+        wait_for(lambda: "Stopping" in run.text(), "the first Ctrl-C")
+        assert run.stop() < 3.0
+
+
+def test_it_can_be_stopped_while_it_starts(home: Path) -> None:
+    with started(home) as run:
+        wait_for(lambda: "temporal" in run.pids(), "the start of the first part")
+        assert run.stop() < STOP_LIMIT_S
+        assert run.process.returncode == 0
+        assert run.pids() == {}
+
+
+def test_a_program_that_cannot_start_is_named_with_its_own_last_words(home: Path) -> None:
+    with started(home, "broken") as run:
+        assert run.process.wait(25) == 2
+        assert run.text().splitlines()[-1].startswith("quarterdeck: worker does not start: no such thing as a working worker")
+        assert run.pids() == {}
+
+
+def test_a_second_up_of_the_same_home_is_refused_in_one_line(shared: Up) -> None:
+    second = command(shared.env, "up")
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.splitlines() == [
+        f"quarterdeck: Quarterdeck already runs in {shared.home}: see `quarterdeck status`"
+    ]
+    assert shared.process.poll() is None
+
+
+@pytest.mark.parametrize("name", ["API_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "SIMCLOUD_PORT"])
+def test_a_port_in_use_is_refused_in_one_line(home: Path, name: str) -> None:
+    env = environment(home)
+    with socket.create_server(("127.0.0.1", int(env[f"QUARTERDECK_{name}"]))):
+        result = command(env, "up")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert f"port {env[f'QUARTERDECK_{name}']} is in use" in result.stderr
+    assert f"QUARTERDECK_{name}" in result.stderr
+
+
+def test_a_home_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = command(environment(tmp_path / "file" / "home"), "up")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert "cannot write to" in result.stderr
+    assert "QUARTERDECK_HOME" in result.stderr
+
+
+def test_a_missing_dependency_is_one_line(home: Path) -> None:
+    result = command(environment(home), "up", python=("-S",))
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert "is not installed" in result.stderr
+
+
+def test_a_bad_setting_is_one_line_without_its_value(home: Path) -> None:
+    result = command(environment(home, QUARTERDECK_INSTALLATION_KEY="guess-me"), "up")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert "QUARTERDECK_INSTALLATION_KEY" in result.stderr
+    assert "guess-me" not in result.stderr
+
+
+def test_two_homes_run_side_by_side(shared: Up, tmp_path: Path) -> None:
+    with started(tmp_path / "other") as other:
+        other.wait_until_ready()
+        assert set(shared.pids().values()).isdisjoint(other.pids().values())
+        other.stop()
+        assert set(shared.pids()) == set(PARTS)
+    forget(tmp_path / "other")
+
+
+def test_status_and_down_find_it_from_elsewhere(run: Up) -> None:
+    shown = command(run.env, "status", "--json")
+    report = json.loads(shown.stdout)
+    assert (shown.returncode, report["running"]) == (0, True)
+    assert {part["name"]: part["pid"] for part in report["parts"]} == run.pids()
+    assert {part["health"] for part in report["parts"]} == {"ok"}
+    stopped = command(run.env, "down")
+    assert (stopped.returncode, stopped.stdout.strip()) == (0, "Stopped.")
+    assert run.process.wait(5) == 0
+    assert command(run.env, "status").returncode == 1
+    assert command(run.env, "down").returncode == 0
+
+
+def test_with_external_parts_only_ours_are_started(shared: Up, home: Path) -> None:
+    env = environment(
+        home,
+        QUARTERDECK_DATABASE_URL=database_url(Settings(home=shared.home), DatabaseRole.OWNER),
+        QUARTERDECK_TEMPORAL_ADDRESS=f"127.0.0.1:{shared.env['QUARTERDECK_TEMPORAL_PORT']}",
+    )
+    with started(home, env=env) as guest:
+        guest.wait_until_ready()
+        assert set(guest.pids()) == {"api", "worker", "simcloud"}
+        assert not (home / "postgres").exists()
+        assert "QUARTERDECK_DATABASE_URL" in guest.text()

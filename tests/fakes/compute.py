@@ -1,0 +1,121 @@
+"""A provider in memory with a ledger: what exists, what ever existed, and a script of what goes wrong."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from models.base.clock import utc_now
+from models.base.errors import AppError
+from models.ports.compute import BootData, Ended, Machine, MachineSpec, MachineState, Volume
+
+Fault = AppError | Callable[[], None]
+
+
+class FakeCompute:
+    """ComputePort, SupportsReinstall, SupportsAgentRestart and SupportsVolumes.
+
+    `script[name]` is a list of faults, taken one per call of that name; a callable runs instead of raising.
+    """
+
+    def __init__(self) -> None:
+        self.live: dict[str, Machine] = {}
+        self.ended_at: dict[str, datetime] = {}
+        self.volumes: dict[str, Volume] = {}
+        self.keys: dict[str, str] = {}
+        self.created = 0
+        self.boots: list[tuple[str, int]] = []
+        self.calls: list[str] = []
+        self.script: dict[str, list[Fault]] = {}
+        self.starts_as = MachineState.RUNNING
+        self.keeps_deleted = 0
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        faults = self.script.get(name)
+        if faults:
+            fault = faults.pop(0)
+            if isinstance(fault, AppError):
+                raise fault
+            fault()
+
+    async def find(self, installation_id: UUID, instance_id: UUID) -> list[Machine]:
+        self._call("find")
+        return [machine for machine in self.live.values() if machine.instance_id == instance_id]
+
+    async def create(self, spec: MachineSpec, boot: BootData, *, first_attempt: bool = False) -> Machine:
+        self.calls.append("create")
+        known = self.keys.get(spec.machine_key)
+        if known in self.live:
+            return self.live[known]
+        faults = self.script.get("create")
+        fault = faults.pop(0) if faults else None
+        if isinstance(fault, AppError) and not fault.details.get("created"):
+            raise fault
+        machine = self._make(spec)
+        self.boots.append((machine.provider_instance_id, boot.generation))
+        if isinstance(fault, AppError):
+            raise fault
+        if fault:
+            fault()
+        return machine
+
+    def _make(self, spec: MachineSpec) -> Machine:
+        self.created += 1
+        now = utc_now()
+        machine = Machine(
+            provider_instance_id=f"fake-{self.created}",
+            instance_id=spec.instance_id,
+            machine_key=spec.machine_key,
+            name=spec.name,
+            zone=spec.zone,
+            instance_type=spec.instance_type,
+            state=self.starts_as,
+            created_at=now,
+            billed_from=now,
+            host="127.0.0.1",
+            port=9,
+        )
+        self.live[machine.provider_instance_id] = machine
+        self.keys[spec.machine_key] = machine.provider_instance_id
+        return machine
+
+    async def describe(self, provider_instance_id: str, zone: str) -> Machine | None:
+        self._call("describe")
+        return self.live.get(provider_instance_id)
+
+    async def delete(self, provider_instance_id: str, zone: str) -> None:
+        self._call("delete")
+        if self.keeps_deleted > 0:
+            self.keeps_deleted -= 1
+        elif self.live.pop(provider_instance_id, None):
+            self.ended_at[provider_instance_id] = utc_now()
+
+    async def ended(self, provider_instance_id: str, zone: str) -> Ended | None:
+        if provider_instance_id in self.live:
+            return None
+        return Ended(provider_id=provider_instance_id, billed_until=self.ended_at.get(provider_instance_id))
+
+    async def list_machines(self, installation_id: UUID, zone: str) -> list[Machine]:
+        return list(self.live.values())
+
+    async def reinstall(self, provider_instance_id: str, spec: MachineSpec, boot: BootData) -> Machine:
+        self._call("reinstall")
+        self.boots.append((provider_instance_id, boot.generation))
+        return self.live[provider_instance_id]
+
+    async def restart_agent(self, provider_instance_id: str, zone: str, boot: BootData) -> None:
+        self._call("restart_agent")
+        self.boots.append((provider_instance_id, boot.generation))
+
+    async def list_volumes(self, installation_id: UUID, instance_id: UUID, zone: str) -> list[Volume]:
+        return list(self.volumes.values())
+
+    async def delete_volume(self, provider_volume_id: str, zone: str) -> None:
+        self._call("delete_volume")
+        if self.volumes.pop(provider_volume_id, None):
+            self.ended_at[provider_volume_id] = utc_now()
+
+    async def volume_ended(self, provider_volume_id: str, zone: str) -> Ended | None:
+        if provider_volume_id in self.volumes:
+            return None
+        return Ended(provider_id=provider_volume_id, billed_until=self.ended_at.get(provider_volume_id))

@@ -1,0 +1,102 @@
+"""The API of one test on a real port, and waiting for what it does in its own time."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+
+from api.app import create_app
+from api.composition import AppState, build_state
+from models.settings import Settings
+from models.tables.inference import InferenceRequest
+from tests.inference.world import MODEL, World
+from tests.servers import TestDatabase
+
+INSTALLATION_KEY = secrets.token_urlsafe(32)
+
+
+def settings_for(database: TestDatabase, home: Path, **more: Any) -> Settings:
+    return Settings(
+        home=home,
+        installation_key=INSTALLATION_KEY,
+        database_url_api=database.api,
+        upstream_connect_timeout_s=1.0,
+        upstream_idle_timeout_s=1.0,
+        upstream_timeout_s=5.0,
+        **more,
+    )
+
+
+class Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Api:
+    """The running API, and a client for it."""
+
+    def __init__(self, state: AppState, server: Server, url: str, client: aiohttp.ClientSession) -> None:
+        self.state = state
+        self.server = server
+        self.url = url
+        self.client = client
+
+    def post(self, path: str, **kwargs: Any) -> Any:
+        return self.client.post(f"{self.url}{path}", **kwargs)
+
+    def chat(self, headers: dict[str, str], *, model: str = MODEL, **body: Any) -> Any:
+        body = {"model": model, "messages": [{"role": "user", "content": "12345678"}], **body}
+        return self.post("/v1/chat/completions", json=body, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Api]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    state = build_state(settings)
+    config = uvicorn.Config(
+        create_app(state), http="httptools", ws="none", access_log=False, log_config=None, timeout_graceful_shutdown=1
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        await until(lambda: server.started)
+        async with aiohttp.ClientSession() as client:
+            yield Api(state, server, f"http://127.0.0.1:{listener.getsockname()[1]}", client)
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+async def routable(api: Api, world: World, count: int) -> None:
+    """Wait until so many instances of the first tenant take requests."""
+    knowledge = api.state.inference._knowledge
+
+    def is_known() -> bool:
+        candidates = knowledge.routes().candidates(world.tenant.organization_id, MODEL, time.monotonic())
+        return len(candidates) == count
+
+    await until(is_known)
+
+
+async def until(is_true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+async def recorded(world: World, count: int, timeout_s: float = 5.0) -> list[InferenceRequest]:
+    """The ledger, once it has so many rows."""
+    await until(lambda: len(world.requests()) >= count, timeout_s)
+    rows = world.requests()
+    assert len(rows) == count
+    return rows

@@ -1,0 +1,64 @@
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.node.control_plane import SERVING_KEY, ControlPlane, running_control_plane
+from tests.node.machine import NodeMachine, processes_of, until
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left_behind(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert processes_of(tmp_path) == []
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[ControlPlane]:
+    async with running_control_plane() as control_plane:
+        yield control_plane
+
+
+@pytest.fixture
+async def machine(tmp_path: Path, plane: ControlPlane) -> AsyncIterator[Callable[..., NodeMachine]]:
+    """Makes machines of one test, not started."""
+    made: list[NodeMachine] = []
+
+    def make(**changes: Any) -> NodeMachine:
+        made.append(NodeMachine(tmp_path / f"machine-{len(made)}", plane.url, **changes))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.end()
+
+
+@pytest.fixture(scope="module")
+async def module_plane() -> AsyncIterator[ControlPlane]:
+    async with running_control_plane() as control_plane:
+        yield control_plane
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory, module_plane: ControlPlane) -> AsyncIterator[NodeMachine]:
+    """A machine that serves the real model for all tests of a module."""
+    node = NodeMachine(tmp_path_factory.mktemp("served") / "machine", module_plane.url)
+    await node.start()
+    try:
+        await until(module_plane.serves, 30)
+        yield node
+    finally:
+        await node.end()
+
+
+@pytest.fixture(scope="module")
+async def client(served: NodeMachine) -> AsyncIterator[aiohttp.ClientSession]:
+    """Knows the serving key."""
+    async with aiohttp.ClientSession(
+        served.url,
+        headers={"Authorization": f"Bearer {SERVING_KEY}"},
+        timeout=aiohttp.ClientTimeout(total=30),
+    ) as session:
+        yield session

@@ -1,0 +1,98 @@
+"""The real servers that tests run against: started once per session, on free loopback ports, gone afterwards."""
+
+import itertools
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from models.migrations import upgrade
+from models.settings.derived import DatabaseRole, as_role
+from workers.embedded import postgres, processes
+from workers.embedded.ports import free_port
+from workers.embedded.postgres import PostgresServer
+from workers.embedded.processes import ProcessSpec
+from workers.embedded.temporal import TemporalServer
+
+TEST_CODEC_KEY = b"a key that only tests use: 32 by"
+STARTUP_TIMEOUT_S = 30.0
+TEMPLATE = "quarterdeck_template"
+PER_TEST_CLUSTER = {"fsync": "off", "max_connections": "250"}
+"""A test database need not survive a power cut; it does survive a kill -9."""
+
+
+@dataclass(frozen=True)
+class TestDatabase:
+    """A migrated database of its own. `owner`, `worker` and `api` are the URLs of the three roles, `admin` a superuser's."""
+
+    __test__ = False
+
+    name: str
+    admin: str = field(repr=False)
+    owner: str = field(repr=False)
+    worker: str = field(repr=False)
+    api: str = field(repr=False)
+
+
+class TestPostgres:
+    """A running server with a migrated template, from which a database costs some tens of milliseconds."""
+
+    __test__ = False
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self._passwords = {role: secrets.token_urlsafe(16) for role in DatabaseRole}
+        self._numbers = itertools.count(1)
+        server.provision(self._passwords, TEMPLATE)
+        upgrade(as_role(server.url(TEMPLATE), DatabaseRole.OWNER, self._passwords[DatabaseRole.OWNER]))
+
+    def create(self) -> TestDatabase:
+        """A new database, as the migrations leave it."""
+        name = f"test_{next(self._numbers)}"
+        self._execute("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, TEMPLATE, DatabaseRole.OWNER.value)
+        self._execute("REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
+        self._execute("GRANT CONNECT ON DATABASE {} TO {}, {}", name, DatabaseRole.WORKER, DatabaseRole.API)
+        admin = self.server.url(name)
+        urls = {role: as_role(admin, role, password) for role, password in self._passwords.items()}
+        return TestDatabase(name, admin, urls[DatabaseRole.OWNER], urls[DatabaseRole.WORKER], urls[DatabaseRole.API])
+
+    def drop(self, database: TestDatabase) -> None:
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@contextmanager
+def running(spec: ProcessSpec, is_ready: Callable[[], bool]) -> Iterator[None]:
+    """The program runs and is ready inside the block, and is gone after it, whatever happens there."""
+    process = processes.spawn(spec)
+    try:
+        processes.wait_until_ready(process, spec, is_ready, STARTUP_TIMEOUT_S)
+        yield
+    finally:
+        processes.stop(process, spec)
+
+
+@contextmanager
+def running_postgres(home: Path) -> Iterator[TestPostgres]:
+    server = postgres.prepare(home, PER_TEST_CLUSTER)
+    try:
+        server.before_start()
+        with running(server.process(home / "postgres.log"), server.is_ready):
+            yield TestPostgres(server)
+    finally:
+        shutil.rmtree(server.folder)  # for root it may lie elsewhere than below `home`
+
+
+@contextmanager
+def running_temporal(home: Path) -> Iterator[TemporalServer]:
+    server = TemporalServer(port=free_port(), ui_port=free_port())
+    with running(server.process(home / "temporal.log", home), server.is_ready):
+        yield server

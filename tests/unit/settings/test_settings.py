@@ -1,0 +1,149 @@
+"""The configuration: what is refused, what follows from what, and that no secret shows."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.settings import Settings, SettingsError, derived, load_settings, reference
+from models.settings.derived import DatabaseRole
+
+KEY = "Zm9yIHRlc3RzIG9ubHk6IDMyIGJ5dGVzIG9mIGtleSE"
+OTHER_KEY = "YW5vdGhlciBvbmUgZm9yIHRlc3RzLCAzMiBieXRlcyE"
+PRODUCTION = {
+    "QUARTERDECK_ENVIRONMENT": "production",
+    "QUARTERDECK_INSTALLATION_KEY": KEY,
+    "QUARTERDECK_TEMPORAL_ADDRESS": "t:7233",
+}
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_document_is_the_settings() -> None:
+    assert DOCUMENT.read_text() == reference.markdown(), "run `make docs`"
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_nothing_needs_to_be_set_for_development() -> None:
+    settings = load_settings()
+    assert settings.home == Path.cwd() / ".quarterdeck"
+    assert derived.public_url(settings) == derived.control_plane_url(settings) == "http://127.0.0.1:8000"
+    assert derived.llm_base_url(settings) == "http://127.0.0.1:8000/v1"
+    assert derived.temporal_address(settings) == "127.0.0.1:7233"
+    assert derived.instances_dir(settings).is_relative_to(settings.home)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().api_port = 1  # type: ignore[misc]
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTERDECK_DATABASE_URL", "")
+    assert load_settings().database_url is None
+
+
+def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "planted-5d1c"
+    monkeypatch.setenv("QUARTERDECK_INSTALLATION_KEY", KEY)
+    for name in ("DATABASE_URL", "DATABASE_URL_WORKER", "DATABASE_URL_API"):
+        monkeypatch.setenv(f"QUARTERDECK_{name}", f"postgresql://u:{secret}@h/d")
+    for name in ("SIMCLOUD_TOKEN", "TEMPORAL_API_KEY"):
+        monkeypatch.setenv(f"QUARTERDECK_{name}", secret)
+    settings = load_settings()
+    for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert secret not in text
+        assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_PORT", "0"),
+        ("API_PORT", "planted"),
+        ("ENVIRONMENT", "planted"),
+        ("PUBLIC_URL", "planted.example"),
+        ("PUBLIC_URL", "ftp://planted"),
+        ("PUBLIC_URL", "https://user@planted"),
+        ("INSTALLATION_KEY", "planted"),
+        ("INSTALLATION_KEY", "A" * 43),
+        ("INSTALLATION_KEY_PREVIOUS", "planted"),
+        ("DATABASE_URL", "mysql://u:planted@h/d"),
+        ("DATABASE_URL_API", "postgresql://u:planted@h"),
+        ("WORKER_STALE_SECONDS", "9"),
+        ("REQUEST_BODY_LIMIT_BYTES", "planted"),
+        ("DRAIN_TIMEOUT_S", "-1"),
+        ("DRAIN_TIMEOUT_S", "nan"),
+    ],
+)
+def test_a_bad_value_names_its_variable_and_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    text = refused(monkeypatch, **{f"QUARTERDECK_{name}": value})
+    assert f"QUARTERDECK_{name}" in text
+    assert "planted" not in text
+
+
+def test_half_a_client_certificate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "TLS_CERT_FILE" in refused(monkeypatch, QUARTERDECK_TEMPORAL_TLS_KEY_FILE="/key.pem")
+
+
+@pytest.mark.parametrize("missing", ["QUARTERDECK_INSTALLATION_KEY", "QUARTERDECK_TEMPORAL_ADDRESS"])
+def test_production_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    variables = {name: value for name, value in PRODUCTION.items() if name != missing}
+    assert f"{missing} must be set" in refused(monkeypatch, **variables)
+
+
+@pytest.mark.parametrize("password", ["", ":", ":postgres", ":changeme", ":Quarterdeck"])
+def test_production_refuses_the_passwords_of_examples(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    url = f"postgresql://quarterdeck_api{password}@db/quarterdeck"
+    assert "password is refused" in refused(monkeypatch, **PRODUCTION, QUARTERDECK_DATABASE_URL_API=url)
+
+
+def test_production_derives_no_database_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**PRODUCTION, "QUARTERDECK_DATABASE_URL": "postgresql://o:unguessable@h/d"}.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert derived.database_url(settings, DatabaseRole.OWNER) == "postgresql://o:unguessable@h/d"
+    for role in (DatabaseRole.WORKER, DatabaseRole.API):
+        with pytest.raises(SettingsError, match="is not set"):
+            derived.database_url(settings, role)
+
+
+def test_each_role_has_its_own_url_and_password_on_the_same_server() -> None:
+    settings = Settings(installation_key=KEY, database_url="postgresql://owner:pw@[::1]:5433/d?sslmode=require")
+    worker, api = (derived.database_url(settings, role) for role in (DatabaseRole.WORKER, DatabaseRole.API))
+    assert worker.startswith("postgresql://quarterdeck_worker:")
+    assert api.startswith("postgresql://quarterdeck_api:")
+    assert worker.partition("@")[2] == api.partition("@")[2] == "[::1]:5433/d?sslmode=require"
+    assert worker.split("@")[0].split(":")[2] != api.split("@")[0].split(":")[2]
+    other = Settings(installation_key=OTHER_KEY, database_url="postgresql://owner:pw@[::1]:5433/d?sslmode=require")
+    assert derived.database_url(other, DatabaseRole.WORKER) != worker
+
+
+def test_the_key_of_the_home_is_used_where_none_is_set(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with pytest.raises(SettingsError, match="does not exist"):
+        derived.installation_key(settings)
+    (tmp_path / derived.KEY_FILE).write_text(KEY + "\n")
+    assert derived.installation_key(settings) == derived.installation_key(Settings(installation_key=KEY))
+    (tmp_path / derived.KEY_FILE).write_text("planted")
+    with pytest.raises(SettingsError) as caught:
+        derived.installation_key(settings)
+    assert "planted" not in str(caught.value)
+
+
+def test_tests_see_no_variable_of_the_developer() -> None:
+    assert [name for name in os.environ if name.startswith("QUARTERDECK_")] == []

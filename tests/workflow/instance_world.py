@@ -1,0 +1,255 @@
+"""An instance's owner with everything around it real but the provider: database, Temporal server, activities, row."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.instances import InstanceActivities
+from activities.machines import MachineActivities
+from activities.runtime.delivery import OutboxDelivery
+from models.contracts.instances import InstanceKey, InstanceSnapshot
+from models.contracts.search_attributes import ALL
+from models.contracts.task_queues import TaskQueue
+from models.domain.identity.api_keys import new_api_key
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Role
+from models.domain.instances.state import OnUnavailable
+from models.repositories import deployments, founding, instance_commands
+from models.repositories.database import Database
+from models.repositories.deployments import Order
+from models.repositories.instance_commands import Commanded
+from models.repositories.instance_projection import OwnerLimits
+from models.repositories.instance_rows import InstanceRows
+from models.repositories.seeding import Host, seed
+from tests.fakes.compute import FakeCompute
+from tests.servers import TestDatabase
+from workers import registry
+
+INSTALLATION_KEY = secrets.token_bytes(32)
+COMPUTE_QUEUE = "cloud-mock"
+
+
+class InstanceWorld:
+    def __init__(
+        self, urls: TestDatabase, environment: WorkflowEnvironment, database: Database, principal: Principal
+    ) -> None:
+        self.urls, self.environment, self.database, self.principal = urls, environment, database, principal
+        self.client = environment.client
+        self.compute = FakeCompute()
+        self.delivery = OutboxDelivery(self.client)
+        self._deployed: list[UUID] = []
+
+    @property
+    def limits(self) -> OwnerLimits:
+        return OwnerLimits(
+            startup_timeout_s=3600.0,
+            drain_timeout_s=60.0,
+            stale_s=120.0,
+            unavailable_wait_s=120.0,
+            installation_key=INSTALLATION_KEY,
+        )
+
+    async def deploy(self, on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT) -> UUID:
+        """Order an instance of the mock provider, and deliver the order to its owner."""
+        order = Order(None, None, None, "mock-echo-model", on_unavailable)
+        async with self.database.tenant(self.principal.organization_id) as session:
+            placed = await deployments.place(session, self.principal, order)
+        assert placed.refusal is None, placed.refusal
+        assert placed.message is not None
+        await self.delivery.deliver(placed.message)
+        self._deployed.append(placed.instance_id)
+        return placed.instance_id
+
+    async def end(self) -> None:
+        """Leave no workflow open: the time-skipping server is shared, and one that waits holds its clock."""
+        for instance_id in self._deployed:
+            with suppress(RPCError):
+                await self.handle(instance_id).terminate("the test is over")
+
+    async def command(self, name: str, instance_id: UUID, *, deliver: bool = True) -> Commanded:
+        async with self.database.tenant(self.principal.organization_id) as session:
+            commanded: Commanded = await getattr(instance_commands, name)(session, self.principal, instance_id)
+        if deliver and commanded.message is not None:
+            await self.delivery.deliver(commanded.message)
+        return commanded
+
+    def handle(self, instance_id: UUID) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(f"instance/{instance_id}")
+
+    async def agent_says(self, instance_id: UUID, phase: str | None, status: str = "starting", **more: Any) -> None:
+        """The agent's last word, as register and heartbeat leave it, and the signal that an edge sends."""
+        row = await self.row(instance_id)
+        values = {"slots_busy": 0, "queue_depth": 0, "is_stale": False, "boot_id": "boot-1", **more}
+        with psycopg.connect(self.urls.owner) as connection:
+            connection.execute(
+                """
+                INSERT INTO instance_liveness (instance_id, organization_id, generation, boot_id, worker_status, phase,
+                    slots_busy, queue_depth, is_stale, report, registered_at, last_heartbeat_at)
+                VALUES (%(id)s, %(organization)s, %(generation)s, %(boot_id)s, %(status)s, %(phase)s, %(slots_busy)s,
+                    %(queue_depth)s, %(is_stale)s, '{}', now(), now())
+                ON CONFLICT (instance_id) DO UPDATE SET generation = EXCLUDED.generation, boot_id = EXCLUDED.boot_id,
+                    worker_status = EXCLUDED.worker_status, phase = EXCLUDED.phase, slots_busy = EXCLUDED.slots_busy,
+                    is_stale = EXCLUDED.is_stale, registered_at = now(), last_heartbeat_at = now()
+                """,
+                {
+                    "id": instance_id,
+                    "organization": self.principal.organization_id,
+                    "generation": row["generation"],
+                    "status": status,
+                    "phase": phase,
+                    **values,
+                },
+            )
+        await self.handle(instance_id).signal("observed", {"edge": "phase", "boot_id": "boot-1", "generation": 1})
+
+    async def become_ready(self, instance_id: UUID) -> None:
+        await self.until(instance_id, lambda row: row["status"] == "booting")
+        await self.agent_says(instance_id, "serving", "ready")
+        await self.until(instance_id, lambda row: row["status"] == "ready")
+
+    async def row(self, instance_id: UUID) -> dict[str, Any]:
+        return (await self.rows("SELECT * FROM instances WHERE id = %s", instance_id))[0]
+
+    async def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        async with await psycopg.AsyncConnection.connect(self.urls.admin) as connection:
+            cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
+            await cursor.execute(statement, values)
+            return await cursor.fetchall()
+
+    async def until(
+        self,
+        instance_id: UUID,
+        true: Callable[[dict[str, Any]], bool],
+        timeout_s: float = 20.0,
+        *,
+        skipping_s: float = 0.0,
+    ) -> dict[str, Any]:
+        """The row once it is so; `skipping_s` passes on the server's clock between two looks. Raises TimeoutError."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            row = await self.row(instance_id)
+            if true(row):
+                return row
+            if asyncio.get_running_loop().time() > deadline:
+                raise TimeoutError(f"still {row['status']}, waiting on {row['waiting_on']}, {row['error_code']}")
+            await (self.environment.sleep(skipping_s) if skipping_s else asyncio.sleep(0.02))
+
+    async def ended(self, instance_id: UUID, *, skipping_s: float = 0.0) -> dict[str, Any]:
+        """The row of an instance whose owner has ended, after checking that it did so in good order."""
+        row = await self.until(instance_id, lambda row: row["status"] == "terminated", 40.0, skipping_s=skipping_s)
+        for _ in range(200):
+            description = await self.handle(instance_id).describe()
+            if description.status is not WorkflowExecutionStatus.RUNNING:
+                break
+            await asyncio.sleep(0.02)
+        assert description.status is WorkflowExecutionStatus.COMPLETED
+        return row
+
+    @asynccontextmanager
+    async def beating(self, instance_id: UUID) -> AsyncIterator[None]:
+        """The agent goes on saying what it said last."""
+
+        async def beat() -> None:
+            while True:
+                await self.execute(
+                    "UPDATE instance_liveness SET last_heartbeat_at = now() WHERE instance_id = %s", instance_id
+                )
+                await asyncio.sleep(0.2)
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def execute(self, statement: str, *values: object) -> None:
+        async with await psycopg.AsyncConnection.connect(self.urls.admin) as connection:
+            await connection.execute(statement, values)
+
+    async def snapshot(self, instance_id: UUID) -> InstanceSnapshot:
+        key = InstanceKey(instance_id=instance_id, organization_id=self.principal.organization_id)
+        return await InstanceRows(self.database, self.limits, heartbeat_interval_s=4.0).load(key)
+
+    async def operations(self, instance_id: UUID) -> dict[str, str]:
+        found = await self.rows("SELECT kind, status FROM operations WHERE resource_id = %s ORDER BY id", instance_id)
+        return {row["kind"]: row["status"] for row in found}
+
+    async def history(self, instance_id: UUID) -> list[str]:
+        statement = "SELECT to_status FROM instance_state_history WHERE instance_id = %s ORDER BY version, created_at"
+        return [row["to_status"] for row in await self.rows(statement, instance_id)]
+
+    @asynccontextmanager
+    async def workers(self) -> AsyncIterator[None]:
+        """Workers for the owner, the records and the provider."""
+        instances = InstanceActivities(InstanceRows(self.database, self.limits, heartbeat_interval_s=4.0))
+        machines = MachineActivities(
+            self.compute,
+            installation_key=INSTALLATION_KEY,
+            control_plane_url="http://127.0.0.1:1",
+            settle_s=1.0,
+            round_s=2.0,
+        )
+        orchestration = registry.orchestration(instances)
+        provider = registry.machines(COMPUTE_QUEUE, machines)
+        async with (
+            Worker(
+                self.client,
+                task_queue=orchestration.queue,
+                workflows=list(orchestration.workflows),
+                activities=list(orchestration.activities),
+            ),
+            Worker(self.client, task_queue=TaskQueue.RECORDS, activities=[instances.await_drained]),
+            Worker(self.client, task_queue=provider.queue, activities=list(provider.activities)),
+        ):
+            yield
+
+
+async def _declare_search_attributes(client: Client) -> None:
+    """The time-skipping server knows none of its own; declaring one again is refused, which says as much."""
+    wanted = {key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for key in ALL}
+    with suppress(RPCError):
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
+        )
+
+
+@asynccontextmanager
+async def instance_world(urls: TestDatabase, environment: WorkflowEnvironment) -> AsyncIterator[InstanceWorld]:
+    """A seeded database with one organization, and workers that serve it."""
+    await _declare_search_attributes(environment.client)
+    owner = Database(urls.owner, pool_size=1)
+    async with owner.system() as session:
+        await founding.ensure_installation(session)
+        await seed(session, Host(zone="local", memory_gb=16))
+        founder = founding.Founder("admin@example.test", "not a hash", new_api_key())
+        await founding.found(session, founder, name="Test", slug="test")
+    await owner.close()
+    with psycopg.connect(urls.admin) as connection:
+        found = connection.execute(
+            "SELECT m.user_id, m.organization_id FROM memberships m JOIN organizations o ON o.id = m.organization_id "
+            "WHERE NOT o.is_personal"
+        ).fetchone()
+    assert found is not None
+    database = Database(urls.worker, pool_size=10)
+    principal = Principal(user_id=found[0], organization_id=found[1], role=Role.OWNER)
+    world = InstanceWorld(urls, environment, database, principal)
+    try:
+        async with world.workers():
+            try:
+                yield world
+            finally:
+                await world.end()
+    finally:
+        await database.close()
