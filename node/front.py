@@ -1,0 +1,192 @@
+"""The announced port: who may ask, in which order, and what becomes of a request whose client leaves."""
+
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+
+from node.boot import Boot
+from node.collected import CollectedAnswer, Json, StreamError, events
+from node.embedding import Embedder, EmbedderUnavailable
+from node.openai_errors import openai_error, translate
+from node.slots import SlotGate
+
+BODY_LIMIT_BYTES = 10 * 1024 * 1024
+EVENT_LIMIT_BYTES = 1024 * 1024
+"""Longest line of a stream; one with log probabilities of many tokens is far above aiohttp's default."""
+
+HTTP_ERRORS = {
+    404: ("there is no such route", "not_found"),
+    405: ("the route does not know this method", "method_not_allowed"),
+    413: (f"the body is larger than {BODY_LIMIT_BYTES} bytes", "payload_too_large"),
+}
+
+log = logging.getLogger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Upstream:
+    url: str
+    api_key: str = field(repr=False)
+
+
+class Front:
+    """`upstream` is the loaded model server, None while there is none; `serving_key` what clients have to present."""
+
+    def __init__(self, boot: Boot, gate: SlotGate, *, created: int) -> None:
+        self._boot = boot
+        self._embedder = Embedder(boot)
+        self._gate = gate
+        self._created = created
+        self._http: aiohttp.ClientSession | None = None
+        self.upstream: Upstream | None = None
+        self.serving_key: str | None = None
+
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[self._guard])
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._embed)
+        app.on_startup.append(self._open)
+        app.on_cleanup.append(self._close)
+        return app
+
+    async def _open(self, _: web.Application) -> None:
+        self._http = aiohttp.ClientSession(
+            # A generation may take as long as it takes; the client's patience is the limit.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            read_bufsize=EVENT_LIMIT_BYTES,
+        )
+
+    async def _close(self, _: web.Application) -> None:
+        await self._embedder.stop()
+        if self._http is not None:
+            await self._http.close()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path != "/health" and not self._knows(request):
+            return openai_error(401, "a valid key is required", code="invalid_api_key", kind="authentication_error")
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            message, code = HTTP_ERRORS.get(error.status, ("the request is malformed", "bad_request"))
+            return openai_error(error.status, message, code=code)
+
+    def _knows(self, request: web.Request) -> bool:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self.serving_key:
+            return False
+        return hmac.compare_digest(key.encode(errors="surrogateescape"), self.serving_key.encode())
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            raise RuntimeError("the application was not started")
+        return self._http
+
+    async def _health(self, _: web.Request) -> web.Response:
+        if self.upstream is None:
+            return web.json_response({"status": "loading"}, status=503)
+        return web.json_response({"status": "ok"})
+
+    async def _models(self, _: web.Request) -> web.Response:
+        model = {
+            "id": self._boot.model_id,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "quarterdeck",
+            "max_model_len": self._boot.context_length,
+        }
+        return web.json_response({"object": "list", "data": [model]})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, "/v1/chat/completions")
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, "/v1/completions")
+
+    async def _embed(self, request: web.Request) -> web.StreamResponse:
+        body = await self._body(request)
+        if isinstance(body, web.Response):
+            return body
+        if self.upstream is None:
+            return _unavailable()
+        try:
+            async with self._embedder.turn() as server:
+                return await self._relay(request, Upstream(server.url, server.api_key), "/v1/embeddings", body)
+        except (aiohttp.ClientError, OSError, EmbedderUnavailable):
+            return _unavailable()
+
+    async def _generate(self, request: web.Request, path: str) -> web.StreamResponse:
+        body = await self._body(request)
+        if isinstance(body, web.Response):
+            return body
+        async with self._gate.slot():
+            if self.upstream is None:
+                return _unavailable()
+            try:
+                if body.get("stream") is True:
+                    return await self._relay(request, self.upstream, path, body)
+                return await self._collect(self.upstream, path, body)
+            except (aiohttp.ClientError, OSError) as error:
+                log.warning("the model server did not answer: %s", type(error).__name__)
+                return _unavailable()
+
+    async def _body(self, request: web.Request) -> Json | web.Response:
+        """The request's JSON object, or the answer that says what is wrong with it."""
+        try:
+            body = json.loads(await request.read())
+        except (ValueError, RecursionError):
+            return openai_error(400, "the body is not JSON", code="invalid_json")
+        if not isinstance(body, dict):
+            return openai_error(400, "the body must be a JSON object", code="invalid_json")
+        if body.get("model", self._boot.model_id) != self._boot.model_id:
+            return openai_error(404, f"this node serves {self._boot.model_id}", code="model_not_found")
+        return body
+
+    async def _relay(self, request: web.Request, upstream: Upstream, path: str, body: Json) -> web.StreamResponse:
+        """Pass the answer through as it arrives. Leaving this block early closes the connection and frees the slot."""
+        async with self._session.post(upstream.url + path, json=body, headers=_authorization(upstream)) as answer:
+            if answer.status != 200:
+                return translate(answer.status, await answer.read())
+            response = web.StreamResponse(headers={"Content-Type": answer.headers["Content-Type"]})
+            await response.prepare(request)
+            try:
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+            except (aiohttp.ClientError, OSError):
+                # A stream that ends cleanly reads as complete; the client has to see that this one broke.
+                if request.transport is not None:
+                    request.transport.abort()
+            return response
+
+    async def _collect(self, upstream: Upstream, path: str, body: Json) -> web.StreamResponse:
+        whole = CollectedAnswer(chat=path == "/v1/chat/completions")
+        streamed = body | {"stream": True, "stream_options": {"include_usage": True}}
+        async with self._session.post(upstream.url + path, json=streamed, headers=_authorization(upstream)) as answer:
+            if answer.status != 200:
+                return translate(answer.status, await answer.read())
+            try:
+                async for event in events(answer.content):
+                    whole.add(event)
+            except StreamError as error:
+                return translate(500, error.body)
+        return web.json_response(whole.body())
+
+
+def _authorization(upstream: Upstream) -> dict[str, str]:
+    return {"Authorization": f"Bearer {upstream.api_key}"}
+
+
+def _unavailable() -> web.Response:
+    return openai_error(503, "the model is not loaded", code="model_unavailable", kind="server_error", retry_after_s=2)
