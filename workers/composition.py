@@ -11,12 +11,14 @@ from activities.instances import InstanceActivities
 from activities.machines import MachineActivities
 from activities.runtime.client import connect
 from activities.runtime.delivery import OutboxDelivery
+from activities.samples import SampleActivities
 from activities.sweeper import SweeperActivities
 from models.domain.placement.offers import LOCAL, MOCK
 from models.ports.compute import ComputePort
 from models.repositories.database import Database
 from models.repositories.instance_projection import OwnerLimits
 from models.repositories.instance_rows import InstanceRows
+from models.repositories.samples import SampleUpkeep
 from models.repositories.sweeper_rows import SweeperRows
 from models.settings import Settings, derived
 from models.settings.derived import DatabaseRole
@@ -37,6 +39,7 @@ class WorkerObjects:
     dispatcher: Dispatcher
     instances: InstanceActivities
     sweeper: SweeperActivities
+    samples: SampleActivities
     machines: Callable[[ComputePort], MachineActivities]
     http: httpx.AsyncClient
 
@@ -60,6 +63,7 @@ async def compose(settings: Settings) -> AsyncIterator[WorkerObjects]:
             dispatcher=Dispatcher(database, url, delivery),
             instances=InstanceActivities(rows),
             sweeper=SweeperActivities(swept, client, delivery),
+            samples=SampleActivities(SampleUpkeep(database)),
             machines=lambda compute: MachineActivities(
                 compute, installation_key=key, control_plane_url=derived.control_plane_url(settings)
             ),
@@ -84,7 +88,7 @@ def queues(settings: Settings, objects: WorkerObjects, names: set[str]) -> list[
     """
     makers: dict[str, Callable[[], QueueRegistration]] = {
         "orchestration": lambda: registry.orchestration(objects.instances),
-        "records": lambda: registry.records(objects.instances, objects.sweeper),
+        "records": lambda: registry.records(objects.instances, objects.sweeper, objects.samples),
         MOCK: lambda: registry.machines("cloud-mock", objects.machines(_mock(settings, objects.http))),
         LOCAL: lambda: registry.machines(f"runner@{settings.runner_zone}", objects.machines(_local(settings))),
     }
@@ -95,13 +99,13 @@ def queues(settings: Settings, objects: WorkerObjects, names: set[str]) -> list[
 
 
 def _mock(settings: Settings, http: httpx.AsyncClient) -> ComputePort:
-    from activities.adapters.mock import CloudClient, MockCompute
+    from activities.adapters.mock import CloudClient, MockCompute  # noqa: PLC0415  (loaded only by who serves the provider)
 
     client = CloudClient(http, base_url=derived.simcloud_url(settings), token=derived.simcloud_token(settings))
     return MockCompute(client)
 
 
 def _local(settings: Settings) -> ComputePort:
-    from activities.adapters.local import LocalCompute
+    from activities.adapters.local import LocalCompute  # noqa: PLC0415  (loaded only by who serves the provider)
 
     return LocalCompute(derived.instances_dir(settings), models_dir=derived.models_dir(settings))

@@ -6,12 +6,14 @@ from typing import Any
 
 from activities.instances import InstanceActivities
 from activities.machines import MachineActivities
+from activities.samples import SampleActivities
 from activities.sweeper import SweeperActivities
 from models.contracts.task_queues import TaskQueue
 from workflows.instances import InstanceWorkflow
+from workflows.samples import SamplesWorkflow
 from workflows.sweeper import SweeperWorkflow
 
-WORKFLOWS: tuple[type, ...] = (InstanceWorkflow, SweeperWorkflow)
+WORKFLOWS: tuple[type, ...] = (InstanceWorkflow, SamplesWorkflow, SweeperWorkflow)
 
 Activity = Callable[..., Any]
 
@@ -34,9 +36,9 @@ def orchestration(instances: InstanceActivities) -> QueueRegistration:
     )
 
 
-def records(instances: InstanceActivities, sweeper: SweeperActivities) -> QueueRegistration:
+def records(instances: InstanceActivities, sweeper: SweeperActivities, samples: SampleActivities) -> QueueRegistration:
     """Database work that takes longer than a transaction."""
-    return QueueRegistration(TaskQueue.RECORDS, (), (instances.await_drained, sweeper.sweep))
+    return QueueRegistration(TaskQueue.RECORDS, (), (instances.await_drained, sweeper.sweep, samples.keep_samples))
 
 
 def machines(queue: str, provider: MachineActivities) -> QueueRegistration:

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from temporalio.client import (
@@ -17,13 +17,14 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
     ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 from temporalio.worker import Worker
 
+from activities.runtime.logs import configure_logging
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
 from workers.composition import WorkerObjects, compose, queues
-from workers.logs import configure_logging
 from workers.readiness import announce_ready
 from workers.registry import QueueRegistration
 from workflows.schedules import SCHEDULES, ScheduleSpecification
@@ -112,8 +113,11 @@ async def ensure_schedules(client: Client) -> None:
         try:
             await client.create_schedule(specification.id, wanted)
         except ScheduleAlreadyRunningError:
-            update = ScheduleUpdate(wanted)
-            await client.get_schedule_handle(specification.id).update(lambda _current, to=update: to)
+            await client.get_schedule_handle(specification.id).update(_replacement(wanted))
+
+
+def _replacement(wanted: Schedule) -> Callable[[ScheduleUpdateInput], ScheduleUpdate]:
+    return lambda _current: ScheduleUpdate(wanted)
 
 
 def _schedule(specification: ScheduleSpecification) -> Schedule:

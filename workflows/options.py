@@ -200,3 +200,6 @@ SWEEP: Final = ActivityOptions(
     schedule_to_close_timeout=timedelta(minutes=5),
     retry_policy=_PROVIDER_RETRY,
 )
+
+UPKEEP_EVERY: Final = timedelta(minutes=1)
+"""Samples are averaged by the minute."""

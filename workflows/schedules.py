@@ -6,6 +6,7 @@ from typing import Final
 
 from temporalio.client import ScheduleOverlapPolicy
 
+from models.contracts.samples import UpkeepInput
 from models.contracts.sweeper import SweepInput
 from workflows import options
 
@@ -14,9 +15,12 @@ from workflows import options
 class ScheduleSpecification:
     id: str
     workflow: str
-    argument: SweepInput
+    argument: SweepInput | UpkeepInput
     every: timedelta
     overlap: ScheduleOverlapPolicy = ScheduleOverlapPolicy.SKIP
 
 
-SCHEDULES: Final = (ScheduleSpecification("sweeper", "Sweeper", SweepInput(), options.SWEEP_EVERY),)
+SCHEDULES: Final = (
+    ScheduleSpecification("sweeper", "Sweeper", SweepInput(), options.SWEEP_EVERY),
+    ScheduleSpecification("samples", "Samples", UpkeepInput(), options.UPKEEP_EVERY),
+)

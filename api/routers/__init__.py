@@ -15,9 +15,11 @@ from api.routers import (
     node_agents,
     operation_commands,
     operations,
+    payload_codec,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    node_agents.router,  # first: heartbeats are by far the most frequent
     auth.router,
     api_keys.router,
     operations.router,
@@ -28,6 +30,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     instances.router,
     instance_metrics.router,
     action_logs.router,
-    node_agents.router,
+    payload_codec.router,
     inference.router,
 )

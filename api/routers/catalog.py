@@ -1,5 +1,6 @@
 """Reading the catalogue: providers, regions, zones, machine types. It belongs to the installation; members read it."""
 
+from dataclasses import replace
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 
 from api.deps import State
 from api.http.openapi import errors
-from api.http.pagination import SearchResponse, Window, WindowParams
+from api.http.pagination import SearchResponse, WindowParams
 from api.schemas.base import PlainText
 from api.schemas.catalog import InstanceTypeRead, InstanceTypeZoneRead, ProviderRead, RegionRead, ZoneRead
 from api.security.permissions import require
@@ -23,36 +24,26 @@ Read = TypeVar("Read")
 Part = Annotated[PlainText, Query(max_length=200, description="A part of the name or code, in any case.")]
 
 
-class Search:
+async def search_parameters(
+    window: WindowParams,
+    *,
+    q: Part | None = None,
+    is_active: bool | None = None,
+    order_by: str = "name",
+    order_dir: str = "asc",
+) -> CatalogSearch:
     """The parameters that all searches of the catalogue share."""
-
-    def __init__(
-        self,
-        window: WindowParams,
-        *,
-        q: Part | None = None,
-        is_active: bool | None = None,
-        order_by: str = "name",
-        order_dir: str = "asc",
-    ) -> None:
-        self.window: Window = window
-        self.q, self.is_active = q, is_active
-        self.order_by, self.descending = order_by, order_dir.lower() == "desc"
-
-    def within(self, *, provider_id: UUID | None = None, region_id: UUID | None = None) -> CatalogSearch:
-        return CatalogSearch(
-            q=self.q,
-            is_active=self.is_active,
-            provider_id=provider_id,
-            region_id=region_id,
-            order_by=self.order_by,
-            descending=self.descending,
-            offset=self.window.offset,
-            limit=self.window.limit,
-        )
+    return CatalogSearch(
+        q=q,
+        is_active=is_active,
+        order_by=order_by,
+        descending=order_dir.lower() == "desc",
+        offset=window.offset,
+        limit=window.limit,
+    )
 
 
-SearchParams = Annotated[Search, Depends()]
+Search = Annotated[CatalogSearch, Depends(search_parameters)]
 
 
 async def _listing(state: State, resource: Resource) -> list[catalog.Row]:
@@ -71,9 +62,9 @@ async def list_providers(_reader: Reader, state: State) -> list[ProviderRead]:
 
 
 @router.get("/providers/search", summary="Search providers")
-async def search_providers(_reader: Reader, state: State, search: SearchParams) -> SearchResponse[ProviderRead]:
-    found = await _found(state, catalog.PROVIDERS, search.within())
-    return page_of(search.window, found, [ProviderRead(**row) for row in found.rows])
+async def search_providers(_reader: Reader, state: State, search: Search) -> SearchResponse[ProviderRead]:
+    found = await _found(state, catalog.PROVIDERS, search)
+    return page_of(search, found, [ProviderRead(**row) for row in found.rows])
 
 
 @router.get("/regions", summary="List regions")
@@ -83,10 +74,10 @@ async def list_regions(_reader: Reader, state: State) -> list[RegionRead]:
 
 @router.get("/regions/search", summary="Search regions")
 async def search_regions(
-    _reader: Reader, state: State, search: SearchParams, provider_id: UUID | None = None
+    _reader: Reader, state: State, search: Search, provider_id: UUID | None = None
 ) -> SearchResponse[RegionRead]:
-    found = await _found(state, catalog.REGIONS, search.within(provider_id=provider_id))
-    return page_of(search.window, found, [RegionRead(**row) for row in found.rows])
+    found = await _found(state, catalog.REGIONS, replace(search, provider_id=provider_id))
+    return page_of(search, found, [RegionRead(**row) for row in found.rows])
 
 
 @router.get("/zones", summary="List zones")
@@ -98,12 +89,12 @@ async def list_zones(_reader: Reader, state: State) -> list[ZoneRead]:
 async def search_zones(
     _reader: Reader,
     state: State,
-    search: SearchParams,
+    search: Search,
     provider_id: UUID | None = None,
     region_id: UUID | None = None,
 ) -> SearchResponse[ZoneRead]:
-    found = await _found(state, catalog.ZONES, search.within(provider_id=provider_id, region_id=region_id))
-    return page_of(search.window, found, [ZoneRead(**row) for row in found.rows])
+    found = await _found(state, catalog.ZONES, replace(search, provider_id=provider_id, region_id=region_id))
+    return page_of(search, found, [ZoneRead(**row) for row in found.rows])
 
 
 @router.get("/zones/{zone_id}/instance_types", summary="List the types available in a zone", responses=errors(404))
@@ -126,10 +117,10 @@ async def list_instance_types(_reader: Reader, state: State) -> list[InstanceTyp
 
 @router.get("/instance_types/search", summary="Search machine types")
 async def search_instance_types(
-    _reader: Reader, state: State, search: SearchParams, provider_id: UUID | None = None
+    _reader: Reader, state: State, search: Search, provider_id: UUID | None = None
 ) -> SearchResponse[InstanceTypeRead]:
-    found = await _found(state, catalog.INSTANCE_TYPES, search.within(provider_id=provider_id))
-    return page_of(search.window, found, [InstanceTypeRead.of(row) for row in found.rows])
+    found = await _found(state, catalog.INSTANCE_TYPES, replace(search, provider_id=provider_id))
+    return page_of(search, found, [InstanceTypeRead.of(row) for row in found.rows])
 
 
 @router.get("/instance_types/{instance_type_id}/zones", summary="List the zones of a type", responses=errors(404))
@@ -140,10 +131,10 @@ async def list_zones_of_instance_type(
         return [InstanceTypeZoneRead(**row) for row in await catalog.zones_of_type(session, instance_type_id)]
 
 
-def page_of(window: Window, found: catalog.Found, rows: list[Read]) -> SearchResponse[Read]:
+def page_of(search: CatalogSearch, found: catalog.Found, rows: list[Read]) -> SearchResponse[Read]:
     return SearchResponse(
-        offset=window.offset,
-        limit=window.limit,
+        offset=search.offset,
+        limit=search.limit,
         total_count=found.total_count,
         filtered_count=found.filtered_count,
         rows=rows,

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/internal/worker", tags=["node agents"])
 _TOKEN = HTTPBearer(scheme_name="workerToken", auto_error=False, description="A bootstrap token or a worker token.")
 
 
-def presented_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_TOKEN)]) -> str:
+async def presented_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_TOKEN)]) -> str:
     """Raises Unauthenticated when there is none."""
     if credentials is None or not credentials.credentials:
         raise Unauthenticated("send the token as `Authorization: Bearer`")

@@ -34,3 +34,15 @@ async def roll_up(database: Database, *, now: datetime) -> int:
     async with database.system() as session:
         rows: int = (await session.execute(ROLL_UP, {"now": now})).scalar_one()
     return rows
+
+
+class SampleUpkeep:
+    """Both duties in the order in which they depend on each other, for who is given one object."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, now: datetime) -> tuple[int, int]:
+        """(rows of averages written, partitions that came and went)."""
+        averaged = await roll_up(self._database, now=now)
+        return averaged, await ensure_partitions(self._database, now=now)

@@ -1,6 +1,5 @@
 """The provider `local` against the suite of the port. Nobody answers the agents here: they listen, and try to register."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from tests.contract.compute_port import AgentRestartSuite, ComputePortSuite, Rei
 
 class _OnThisMachine:
     @pytest.fixture
-    def compute(self, tmp_path: Path) -> Iterator[LocalCompute]:
-        yield LocalCompute(tmp_path / "instances", models_dir=tmp_path / "models")
+    def compute(self, tmp_path: Path) -> LocalCompute:
+        return LocalCompute(tmp_path / "instances", models_dir=tmp_path / "models")
 
     @pytest.fixture
     def zone(self) -> str:

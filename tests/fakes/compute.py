@@ -28,6 +28,7 @@ class FakeCompute:
         self.script: dict[str, list[Fault]] = {}
         self.starts_as = MachineState.RUNNING
         self.keeps_deleted = 0
+        self.keys_found = True
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -45,7 +46,7 @@ class FakeCompute:
     async def create(self, spec: MachineSpec, boot: BootData, *, first_attempt: bool = False) -> Machine:
         self.calls.append("create")
         known = self.keys.get(spec.machine_key)
-        if known in self.live:
+        if known in self.live and self.keys_found:
             return self.live[known]
         faults = self.script.get("create")
         fault = faults.pop(0) if faults else None

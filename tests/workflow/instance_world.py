@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from activities.instances import InstanceActivities
 from activities.machines import MachineActivities
 from activities.runtime.delivery import OutboxDelivery
 from models.contracts.instances import InstanceKey, InstanceSnapshot
+from models.contracts.outbox import OutboxMessage
 from models.contracts.search_attributes import ALL
 from models.contracts.task_queues import TaskQueue
 from models.domain.identity.api_keys import new_api_key
@@ -33,11 +35,18 @@ from models.repositories.instance_projection import OwnerLimits
 from models.repositories.instance_rows import InstanceRows
 from models.repositories.seeding import Host, seed
 from tests.fakes.compute import FakeCompute
+from tests.replay.recording import keep_history
 from tests.servers import TestDatabase
 from workers import registry
 
 INSTALLATION_KEY = secrets.token_bytes(32)
 COMPUTE_QUEUE = "cloud-mock"
+
+
+@dataclass(frozen=True)
+class Ordered:
+    instance_id: UUID
+    message: OutboxMessage
 
 
 class InstanceWorld:
@@ -50,7 +59,6 @@ class InstanceWorld:
         self.delivery = OutboxDelivery(self.client)
         self._deployed: list[UUID] = []
 
-    @property
     def limits(self) -> OwnerLimits:
         return OwnerLimits(
             startup_timeout_s=3600.0,
@@ -60,16 +68,34 @@ class InstanceWorld:
             installation_key=INSTALLATION_KEY,
         )
 
-    async def deploy(self, on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT) -> UUID:
+    async def deploy_id(self, on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT) -> UUID:
+        return (await self.deploy(on_unavailable)).instance_id
+
+    async def deploy(
+        self, on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT, *, deliver: bool = True
+    ) -> Ordered:
         """Order an instance of the mock provider, and deliver the order to its owner."""
         order = Order(None, None, None, "mock-echo-model", on_unavailable)
         async with self.database.tenant(self.principal.organization_id) as session:
             placed = await deployments.place(session, self.principal, order)
         assert placed.refusal is None, placed.refusal
         assert placed.message is not None
-        await self.delivery.deliver(placed.message)
+        if deliver:
+            await self.delivery.deliver(placed.message)
         self._deployed.append(placed.instance_id)
-        return placed.instance_id
+        return Ordered(placed.instance_id, placed.message)
+
+    async def until_called(self, name: str, times: int) -> None:
+        async with asyncio.timeout(20):
+            while self.compute.calls.count(name) < times:
+                await asyncio.sleep(0.02)
+
+    async def is_closed(self, instance_id: UUID) -> bool:
+        return (await self.handle(instance_id).describe()).status is not WorkflowExecutionStatus.RUNNING
+
+    async def keep_history(self, instance_id: UUID, scenario: str) -> None:
+        """The owner's history, for the replay tests, when recording is asked for."""
+        await keep_history(self.handle(instance_id), scenario, self.client.data_converter.payload_codec)
 
     async def end(self) -> None:
         """Leave no workflow open: the time-skipping server is shared, and one that waits holds its clock."""
@@ -180,7 +206,7 @@ class InstanceWorld:
 
     async def snapshot(self, instance_id: UUID) -> InstanceSnapshot:
         key = InstanceKey(instance_id=instance_id, organization_id=self.principal.organization_id)
-        return await InstanceRows(self.database, self.limits, heartbeat_interval_s=4.0).load(key)
+        return await InstanceRows(self.database, self.limits(), heartbeat_interval_s=4.0).load(key)
 
     async def operations(self, instance_id: UUID) -> dict[str, str]:
         found = await self.rows("SELECT kind, status FROM operations WHERE resource_id = %s ORDER BY id", instance_id)
@@ -193,7 +219,8 @@ class InstanceWorld:
     @asynccontextmanager
     async def workers(self) -> AsyncIterator[None]:
         """Workers for the owner, the records and the provider."""
-        instances = InstanceActivities(InstanceRows(self.database, self.limits, heartbeat_interval_s=4.0))
+        self.instance_rows = InstanceRows(self.database, self.limits(), heartbeat_interval_s=4.0)
+        instances = InstanceActivities(self.instance_rows)
         machines = MachineActivities(
             self.compute,
             installation_key=INSTALLATION_KEY,

@@ -15,7 +15,7 @@ def identity_from(record: object) -> ProcessIdentity | None:
     if not isinstance(record, Mapping):
         return None
     try:
-        return ProcessIdentity(int(record["pid"]), float(record["started_at"]), tuple(map(str, record["argv"])))
+        return ProcessIdentity(int(record["pid"]), str(record["started"]), tuple(map(str, record["argv"])))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -16,6 +16,8 @@ from workers.embedded.account import Account
 
 KEPT_LOGS = 2
 POLL_S = 0.02
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+STARTTIME_AFTER_NAME = 19  # field 22 of /proc/PID/stat, counted after the name in brackets
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,16 @@ class ProcessIdentity:
     """Enough to know a process again later: process ids are reused, start times and command lines together are not."""
 
     pid: int
-    started_at: float
+    started: str
     argv: tuple[str, ...]
 
     def find(self) -> psutil.Process | None:
         try:
             process = psutil.Process(self.pid)
-            if process.create_time() != self.started_at or process.status() == psutil.STATUS_ZOMBIE:
+            if start_of(self.pid) != self.started or process.status() == psutil.STATUS_ZOMBIE:
                 return None
             command = tuple(process.cmdline())
-        except psutil.Error:
+        except (OSError, psutil.Error):
             return None
         becoming = not command  # the system shows none while one program replaces itself by the next
         return process if becoming or command[-len(self.argv) :] == self.argv else None
@@ -67,9 +69,20 @@ class ProcessIdentity:
 
 def identify(pid: int, argv: tuple[str, ...]) -> ProcessIdentity | None:
     try:
-        return ProcessIdentity(pid, psutil.Process(pid).create_time(), argv)
-    except psutil.Error:
+        return ProcessIdentity(pid, start_of(pid), argv)
+    except (OSError, psutil.Error):
         return None
+
+
+def start_of(pid: int) -> str:
+    """When the process started. On Linux in clock ticks since this boot (proc(5)): setting the clock does not change it.
+
+    Raises OSError or psutil.Error when there is no such process.
+    """
+    if sys.platform != "linux":
+        return repr(psutil.Process(pid).create_time())
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return f"{BOOT_ID.read_text().strip()}/{after_name[STARTTIME_AFTER_NAME]}"
 
 
 def command_line(pid: int) -> list[str]:

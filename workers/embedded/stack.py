@@ -79,7 +79,11 @@ class Stack:
     def temporal(self) -> Part:
         settings = self.settings
         server = TemporalServer(
-            settings.temporal_port, settings.temporal_ui_port, settings.temporal_namespace, self.home.temporal_database
+            settings.temporal_port,
+            settings.temporal_ui_port,
+            settings.temporal_namespace,
+            self.home.temporal_database,
+            codec_endpoint=f"{derived.public_url(settings)}/internal/codec",
         )
         return Part(
             "temporal",

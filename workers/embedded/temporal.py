@@ -12,7 +12,7 @@ from workers.embedded.ports import LOOPBACK
 from workers.embedded.processes import ProcessSpec
 
 SEARCH_ATTRIBUTES = ("OrgId", "Surface", "ResourceKind", "ResourceId", "Provider")
-"""Typed keys of `workflows/search_attributes.py`; the server refuses a workflow that carries one it does not know."""
+"""Typed keys of `models/contracts/search_attributes.py`; the server refuses a workflow that carries one it does not know."""
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -25,6 +25,8 @@ class TemporalServer:
     ui_port: int
     namespace: str = "default"
     database: Path | None = None
+    codec_endpoint: str | None = None
+    """Where the web UI has payloads decrypted: the API, which asks for a superadmin."""
 
     @property
     def address(self) -> str:
@@ -48,13 +50,14 @@ class TemporalServer:
                 "--sqlite-pragma", "synchronous=normal",
             )
         )  # fmt: skip
+        codec = () if self.codec_endpoint is None else ("--ui-codec-endpoint", self.codec_endpoint)
         attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
         return ProcessSpec(
             name="temporal",
             argv=(
                 binary("temporal"), "server", "start-dev", "--ip", LOOPBACK, "--port", str(self.port),
                 "--ui-port", str(self.ui_port), "--namespace", self.namespace, "--log-level", "warn",
-                "--ui-disable-news-fetch", *persistence, *attributes,
+                "--ui-disable-news-fetch", *codec, *persistence, *attributes,
             ),
             log=log,
             cwd=cwd,
