@@ -45,13 +45,8 @@ class OutboxDelivery:
                         {name: message.payload.get(name) for name in ("edge", "boot_id", "generation")}
                     )
                     await self._signal(message, instance_id, "observed", observed)
-        except RPCError as error:
-            raise ServiceUnavailable(
-                "the workflow engine does not take the message",
-                code="TEMPORAL_UNAVAILABLE",
-                details={"status": error.status.name},
-                retry_after_s=1.0,
-            ) from error
+        except (RPCError, RuntimeError) as error:
+            raise _unavailable(error) from error
 
     async def restart_owner(self, instance_id: UUID, organization_id: UUID) -> bool:
         """Start an owner that is missing. False when it was there all along. The owner reads the row before it acts."""
@@ -69,8 +64,8 @@ class OutboxDelivery:
             )
         except WorkflowAlreadyStartedError:
             return False
-        except RPCError as error:
-            raise ServiceUnavailable("the workflow engine does not answer", code="TEMPORAL_UNAVAILABLE") from error
+        except (RPCError, RuntimeError) as error:
+            raise _unavailable(error) from error
         return True
 
     async def _start(self, message: OutboxMessage, instance_id: UUID) -> None:
@@ -111,4 +106,15 @@ class OutboxDelivery:
 def _attributes(instance_id: UUID, organization_id: UUID) -> TypedSearchAttributes:
     return search_attributes(
         resource_kind="instance", resource_id=str(instance_id), surface="fleet", org_id=organization_id
+    )
+
+
+def _unavailable(error: RPCError | RuntimeError) -> ServiceUnavailable:
+    """The SDK raises RuntimeError, not RPCError, while a lazily connected client has never reached its server."""
+    status = error.status.name if isinstance(error, RPCError) else "NOT_CONNECTED"
+    return ServiceUnavailable(
+        "the workflow engine does not take the message",
+        code="TEMPORAL_UNAVAILABLE",
+        details={"status": status},
+        retry_after_s=1.0,
     )
