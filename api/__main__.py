@@ -1,24 +1,22 @@
 """`python -m api`: one API process on uvicorn and uvloop."""
 
 import gc
-import logging
 import sys
 from collections.abc import Sequence
 from socket import socket
 
 import uvicorn
 
-from activities.runtime.context import ContextFilter
+from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
 from models.settings import Settings, SettingsError, load_settings
 
 CANNOT_START = 2
-GRACE_S = 8
-"""How long requests under way may take to end after a stop was asked for."""
+GRACE_S = 2
+"""How long requests under way may take to end after a stop was asked for: `quarterdeck up` allows 4 s for everything."""
 YOUNG_OBJECTS = 10_000
 """New objects after which the collector looks for garbage cycles (Python's default is 700)."""
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 
 
 class ApiServer(uvicorn.Server):
@@ -40,13 +38,6 @@ class ApiServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._state.event_feed.stop_followers()
         await super().shutdown(sockets)
-
-
-def configure_logging(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    handler.addFilter(ContextFilter())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
 
 
 def server(settings: Settings) -> ApiServer:
@@ -76,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_START
     try:
         settings = load_settings()
-        configure_logging(settings)
+        configure_logging(settings.log_level)
         running = server(settings)
     except SettingsError as error:
         sys.stderr.write(f"quarterdeck: {error}\n")

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from api.composition import AppState
 
 
-def get_state(request: Request) -> AppState:
+async def get_state(request: Request) -> AppState:  # a plain function would be sent to a thread, for every request
     state: AppState = request.app.state.quarterdeck
     return state
 

@@ -72,11 +72,11 @@ class Edge:
                 await self._app(scope, receive, with_headers)
             except AppError as error:
                 if started:  # half an answer cannot become an error: the server closes the connection
-                    _log(scope, error)
+                    log_unexpected(scope, error)
                 else:
                     await send_failure(failure_of(error), scope, with_headers)
             except Exception as error:  # noqa: BLE001  (the last handler there is)
-                _log(scope, error)
+                log_unexpected(scope, error)
                 if not started:
                     await send_failure(UNEXPECTED, scope, with_headers)
 
@@ -154,7 +154,7 @@ def _has_nul(scope: Scope) -> bool:
     return "\0" in scope["path"] or b"%00" in query or b"\0" in query
 
 
-def _log(scope: Scope, error: Exception) -> None:
+def log_unexpected(scope: Scope, error: Exception) -> None:
     """Where it happened and what kind it was. Never its text: a driver's message may repeat what a caller sent."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     kinds = " from ".join(_kinds(error))

@@ -20,7 +20,7 @@ PREFLIGHT_S = 600
 async def superadmin(request: Request, state: State) -> None:
     """A superadmin, by cookie too: the page is the web UI's, and decoding changes nothing, so it is judged as a read."""
     caller = await state.authenticator.authenticate("GET", request.scope["headers"])
-    if not caller.principal.is_superadmin:
+    if not caller.principal.is_superadmin or caller.principal.scopes:
         raise PermissionDenied("this belongs to the installation: only a superadmin may do it", code="ADMIN_REQUIRED")
 
 

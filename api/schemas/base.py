@@ -26,8 +26,10 @@ def storable(text: str) -> str:
     """The text, if PostgreSQL can keep it. Raises ValueError for NUL characters and lone surrogates."""
     if "\0" in text:
         raise ValueError("NUL characters are not allowed")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("unpaired surrogates (\\ud800 to \\udfff) are not allowed")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("unpaired surrogates (\\ud800 to \\udfff) are not allowed") from None
     return text
 
 

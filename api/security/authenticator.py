@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from api.security.credentials import Credential, RawHeaders, credentials, is_cross_origin
-from api.security.identities import Identities
+from api.security.identities import Identities, unverifiable
 from api.security.last_used import LastUsed
 from models.base.errors import PermissionDenied, Unauthenticated
 from models.domain.identity.principal import Principal
@@ -35,8 +35,10 @@ class Authenticator:
             raise Unauthenticated("sign in, or send an API key", code="LOGIN_REQUIRED")
         found = self._find(presented)
         if found is None and any(self._identities.may_exist(each.token) for each in presented):
-            await self._identities.catch_up()
+            is_current = await self._identities.catch_up()
             found = self._find(presented)
+            if found is None and not is_current:
+                raise unverifiable()
         if found is None:
             raise Unauthenticated(
                 "these credentials are not valid: they are unknown, expired or revoked", code="INVALID_TOKEN"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Header names in lower case, as ASGI has them."""
@@ -50,5 +49,7 @@ def is_cross_origin(method: str, headers: RawHeaders) -> bool:
     site = sent.get(b"sec-fetch-site")
     if site is not None:
         return site not in {"same-origin", "none"}
-    origin = sent.get(b"origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != sent.get(b"host", "").lower()
+    if b"origin" not in sent:
+        return False
+    authority = sent[b"origin"].partition("://")[2].lower()  # nothing for the opaque origin, "null"
+    return not authority or authority != sent.get(b"host", "").lower()

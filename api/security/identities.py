@@ -11,6 +11,7 @@ from models.repositories.identities import CHANNEL, IdentitySource
 from models.repositories.replica import Replica
 
 RETRY_AFTER_S = 2.0
+CATCH_UP_S = 2.0
 
 
 class Identities:
@@ -37,9 +38,9 @@ class Identities:
     async def close(self) -> None:
         await self._replica.close()
 
-    async def catch_up(self) -> None:
-        """See everything committed before this call, unless that takes longer than a second."""
-        await self._replica.catch_up()
+    async def catch_up(self) -> bool:
+        """True once everything committed before this call shows here, False if that cannot be had within CATCH_UP_S."""
+        return await self._replica.catch_up(CATCH_UP_S)
 
     def principal_of(self, token: str) -> Principal | None:
         """Who presents this token. Raises ServiceUnavailable while revocations may have been missed."""
@@ -52,11 +53,7 @@ class Identities:
     def holder(self, token_hash: str) -> Principal | None:
         """Who holds the token with this hash: asked again by streams, which keep no token."""
         if not self._replica.fresh:
-            raise ServiceUnavailable(
-                "who is calling cannot be verified at the moment; try again shortly",
-                code="IDENTITIES_STALE",
-                retry_after_s=RETRY_AFTER_S,
-            )
+            raise unverifiable()
         principal = self._replica.get(token_hash)
         if principal is None or (principal.expires_at is not None and principal.expires_at <= utc_now()):
             return None
@@ -76,3 +73,12 @@ class Identities:
             return False
         self._genuine.add(token_hash)
         return True
+
+
+def unverifiable() -> ServiceUnavailable:
+    """For a token about which nothing can be said at the moment: it may be good."""
+    return ServiceUnavailable(
+        "who is calling cannot be verified at the moment; try again shortly",
+        code="IDENTITIES_STALE",
+        retry_after_s=RETRY_AFTER_S,
+    )

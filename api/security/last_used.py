@@ -8,7 +8,6 @@ from datetime import datetime
 from uuid import UUID
 
 from models.base.clock import utc_now
-from models.base.errors import AppError
 from models.domain.identity.principal import Principal
 from models.repositories import identities
 from models.repositories.database import Database
@@ -29,6 +28,7 @@ class LastUsed:
         self._sessions: dict[UUID, datetime] = {}
         self._keys: dict[UUID, datetime] = {}
         self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
 
     def seen(self, principal: Principal) -> None:
         subject = principal.api_key_id or principal.session_id
@@ -57,18 +57,18 @@ class LastUsed:
         self._task = asyncio.create_task(self._write_for_ever(), name="last-used")
 
     async def close(self) -> None:
+        self._stop.set()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
             self._task = None
-        with suppress(AppError):
-            await self.write()
 
     async def _write_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(WRITE_INTERVAL_S)
+        while not self._stop.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_INTERVAL_S):
+                    await self._stop.wait()
             try:
                 await self.write()
-            except AppError as error:
-                logger.warning("times of last use not written (%s); again in %.0f s", error.code, WRITE_INTERVAL_S)
+            except Exception as error:  # noqa: BLE001  (these times are not worth more than a warning, nor a restart)
+                kind = type(error).__name__
+                logger.warning("times of last use not written (%s); again in %.0f s", kind, WRITE_INTERVAL_S)

@@ -16,8 +16,6 @@ import psycopg
 from psycopg import Notify, sql
 from psycopg.conninfo import make_conninfo
 
-from models.base.errors import AppError
-
 logger = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 5.0
@@ -25,6 +23,7 @@ ROUND_TIMEOUT_S = 5.0
 """A round trip that takes longer means a connection that is gone without having said so."""
 ROUND_SPACING_S = 0.02
 """Least time between the beginnings of two rounds: bursts of notifications and of questions share one."""
+CLOSE_TIMEOUT_S = 2.0
 RECONNECT_DELAYS_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 CONNECT_TIMEOUT_S = 5
 
@@ -54,6 +53,7 @@ class Listener:
         self._wake = asyncio.Event()
         self._asked: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
 
     @property
     def age_s(self) -> float:
@@ -66,7 +66,11 @@ class Listener:
         await self.catch_up(timeout_s)
 
     async def close(self) -> None:
+        """Let the current round end. A task that is cancelled while it connects leaves half a connection at the server."""
+        self._stop.set()
+        self._wake.set()
         if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_TIMEOUT_S)
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
@@ -86,7 +90,7 @@ class Listener:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        while not self._stop.is_set():
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
                     payloads: list[str] = []
@@ -96,16 +100,18 @@ class Listener:
                     await self._on_connected()
                     self._verified_at, failures = began, 0
                     await self._rounds(connection, payloads)
-            except (psycopg.Error, OSError, TimeoutError, AppError) as error:
+            except Exception as error:  # noqa: BLE001  (whatever went wrong, a new connection and a full load put it right)
                 delay_s = RECONNECT_DELAYS_S[min(failures, len(RECONNECT_DELAYS_S) - 1)]
                 failures += 1
                 logger.warning(
                     "listening to %s failed (%s); again in %.2f s", self._channel, type(error).__name__, delay_s
                 )
-                await asyncio.sleep(delay_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        await self._stop.wait()
 
     async def _rounds(self, connection: psycopg.AsyncConnection[object], payloads: list[str]) -> None:
-        while True:
+        while not self._stop.is_set():
             began = time.monotonic()
             asked, self._asked = self._asked, set()
             try:
@@ -128,7 +134,7 @@ class Listener:
 
     async def _something_to_do(self, connection: psycopg.AsyncConnection[object]) -> None:
         """Wait for bytes on the connection, for a question, or for the next ping to be due."""
-        if self._asked:
+        if self._asked or self._stop.is_set():
             return
         loop, descriptor = asyncio.get_running_loop(), connection.fileno()
         self._wake.clear()

@@ -149,6 +149,13 @@ class Served:
     server: ApiServer
 
 
+class ServerInTests(ApiServer):
+    """Leaves the garbage collector of the test process as it is."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await uvicorn.Server.startup(self, sockets)
+
+
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[Served]:
     """uvicorn on a free loopback port, in this process."""
@@ -158,11 +165,11 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
         config = uvicorn.Config(
             create_app(state), log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5
         )
-        server = ApiServer(config, state)
+        server = ServerInTests(config, state)
         task = asyncio.create_task(server.serve([bound]))
         try:
             async with asyncio.timeout(15):
-                while not server.started:
+                while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
                     await asyncio.sleep(0.01)
             yield Served(f"http://127.0.0.1:{bound.getsockname()[1]}", state, server)
         finally:

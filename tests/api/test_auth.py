@@ -10,7 +10,6 @@ import httpx
 import jwt
 import pytest
 
-from api.security.tokens import SessionTokens
 from models.base.ids import new_id
 from models.domain.identity.roles import Role
 from models.domain.keys import Purpose, decode_installation_key, derive, fingerprint
@@ -244,7 +243,7 @@ async def test_bad_credentials_are_401_and_never_more(api: RunningApi, people: P
     headers = [(b"authorization", value.encode("latin-1"))] if value else []
     response = await api.client.get("/auth/me", headers=headers)
     assert response.status_code == 401
-    assert response.json()["code"] == ("LOGIN_REQUIRED" if kind == "nothing" else "INVALID_TOKEN")
+    assert response.json()["code"] == ("LOGIN_REQUIRED" if kind in {"nothing", "not ascii"} else "INVALID_TOKEN")
     assert response.headers["www-authenticate"] == "Bearer"
 
 
@@ -356,7 +355,9 @@ async def test_another_sites_page_cannot_use_the_cookie(
     made = await api.client.post("/api_keys", json={"name": "mine"}, headers=headers)
     assert made.status_code == status
     assert (await api.client.get("/auth/me", headers=headers)).status_code == 200  # reading changes nothing
-    by_key = await api.client.post("/api_keys", json={"name": "mine"}, headers={**headers, "cookie": "", **person.bearer})
+    by_key = await api.client.post(
+        "/api_keys", json={"name": "mine"}, headers={**headers, "cookie": "", **person.bearer}
+    )
     assert by_key.status_code == 200  # no browser sends that by itself
     assert (await sign_in(api, person, **headers)).status_code == status
     assert (await api.client.post("/auth/logout", headers=headers)).status_code == status
@@ -391,17 +392,3 @@ async def test_times_of_use_are_written_in_batches_and_not_per_request(api: Runn
     await api.client.get("/auth/me", headers=person.bearer)
     await last_used.write()
     assert people.execute(used, person.api_key_id) == [(first,)]  # within the minute
-
-
-def test_tokens_of_another_installation_and_expired_ones_name_no_session():
-    ours, theirs = SessionTokens(b"a" * 32), SessionTokens(b"b" * 32)
-    assert ours.session_id("") is None
-    assert ours.session_id("a.b.c") is None
-    assert theirs.session_id(jwt.encode({"session_id": str(new_id())}, derive(b"b" * 32, Purpose.JWT))) is None
-    past = int(time.time()) - 10
-    claims = {"iss": "quarterdeck", "sub": "x", "jti": "x", "iat": past - 10, "exp": past, "session_id": str(new_id())}
-    assert ours.session_id(jwt.encode(claims, derive(b"a" * 32, Purpose.JWT))) is None
-    good = {**claims, "exp": past + 60}
-    assert ours.session_id(jwt.encode(good, derive(b"a" * 32, Purpose.JWT))) is not None
-    assert ours.session_id(jwt.encode(good, derive(b"b" * 32, Purpose.JWT))) is None
-    assert ours.session_id(jwt.encode({**good, "session_id": 7}, derive(b"a" * 32, Purpose.JWT))) is None

@@ -16,7 +16,9 @@ KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
 
 @pytest.fixture
 async def routes(tmp_path: Path) -> set[RouteKey]:
-    settings = Settings(home=tmp_path, installation_key=KEY, database_url_api="postgresql://nobody:none@127.0.0.1:1/none")
+    settings = Settings(
+        home=tmp_path, installation_key=KEY, database_url_api="postgresql://nobody:none@127.0.0.1:1/none"
+    )
     state = build_state(settings)
     try:
         return routes_of(create_app(state))

@@ -1,47 +1,76 @@
-"""Secrets that are computed instead of stored: the same everywhere, different for everything else, one-way."""
+"""What counts as a credential, in which order, and which requests come from another site's page."""
 
-from __future__ import annotations
-
-from uuid import UUID
-
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.domain.instances.credentials import bootstrap_token, serving_key, shown_prefix, worker_token
+from api.security.credentials import credentials, is_cross_origin
 
-KEY = bytes(range(32))
-INSTANCE = UUID("019a0000-0000-7000-8000-000000000001")
-
-
-def test_the_tokens_of_today_are_the_tokens_of_tomorrow() -> None:
-    """Machines hold these: another derivation would lock every running one out."""
-    assert bootstrap_token(KEY, INSTANCE, 1) == "bt_GaBj6cnbMt1O4lzR2P2y-G0kcr1NJqmEsdrbqW5vqyY"
-    assert worker_token(KEY, INSTANCE, 1, "nonce") == "wk_lF1l3DkwgIVAAkktnbb_VySw3zCO1NR653wdJyTtClc"
-    assert serving_key(KEY, INSTANCE, 1) == "sv_cWyk1PDyO7eBfgsHLKyOMQ1Pzn24Ehb8vwXyQd1tW3E"
+COOKIE = "session"
 
 
-@given(
-    st.sets(st.uuids(), min_size=2, max_size=2),
-    st.sets(st.integers(1, 10**6), min_size=2, max_size=2),
-    st.sets(st.text(), min_size=2, max_size=2),
+def tokens(*headers: tuple[bytes, bytes]) -> list[tuple[str, bool]]:
+    return [(each.token, each.ambient) for each in credentials(headers, COOKIE)]
+
+
+def test_the_order_is_cookie_key_bearer_whatever_the_order_of_the_headers():
+    headers = ((b"authorization", b"Bearer b"), (b"x-api-key", b"k"), (b"cookie", b"session=c"))
+    assert tokens(*headers) == [("c", True), ("k", False), ("b", False)]
+    assert tokens(*reversed(headers)) == tokens(*headers)
+
+
+@pytest.mark.parametrize(
+    ("cookie", "found"),
+    [
+        (b"session=a", "a"),
+        (b"x=1; session=a; y=2", "a"),
+        (b'session="a"', "a"),
+        (b"session=a; session=b", "a"),
+        (b"xsession=a", None),
+        (b"session", None),
+        (b"session=", None),
+        (b"", None),
+        (b"a=session=b", None),
+        (b"session=\xff", None),
+    ],
 )
-def test_no_two_are_alike(instances: set[UUID], generations: set[int], nonces: set[str]) -> None:
-    made = [
-        secret
-        for instance in instances
-        for generation in generations
-        for secret in (
-            bootstrap_token(KEY, instance, generation),
-            serving_key(KEY, instance, generation),
-            *(worker_token(KEY, instance, generation, nonce) for nonce in nonces),
-        )
-    ]
-    assert len({secret.partition("_")[2] for secret in made}) == len(made) == 16
+def test_cookies(cookie: bytes, found: str | None):
+    assert tokens((b"cookie", cookie)) == ([(found, True)] if found else [])
 
 
-def test_another_installation_has_other_secrets() -> None:
-    assert bootstrap_token(KEY, INSTANCE, 1) != bootstrap_token(bytes(32), INSTANCE, 1)
+@pytest.mark.parametrize("value", [b"Bearer", b"Bearer ", b"Basic abc", b"abc", b"bearerabc"])
+def test_what_is_no_bearer(value: bytes):
+    assert tokens((b"authorization", value)) == []
 
 
-def test_what_is_shown_is_too_short_to_be_used() -> None:
-    assert len(shown_prefix(worker_token(KEY, INSTANCE, 1, "n"))) == 12
+@given(st.lists(st.tuples(st.sampled_from([b"cookie", b"authorization", b"x-api-key", b"x"]), st.binary(max_size=60))))
+def test_no_header_breaks_it(headers: list[tuple[bytes, bytes]]):
+    for each in credentials(headers, COOKIE):
+        assert each.token
+        assert each.token.isascii()
+    assert is_cross_origin("POST", headers) in {True, False}
+
+
+def test_a_credential_does_not_show_its_token():
+    (credential,) = credentials([(b"x-api-key", b"secret-token")], COOKIE)
+    assert "secret-token" not in repr(credential)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "expected"),
+    [
+        ("GET", [(b"sec-fetch-site", b"cross-site")], False),
+        ("POST", [(b"sec-fetch-site", b"cross-site")], True),
+        ("DELETE", [(b"sec-fetch-site", b"same-site")], True),
+        ("POST", [(b"sec-fetch-site", b"same-origin"), (b"origin", b"https://evil.example")], False),
+        ("POST", [(b"origin", b"https://api.example"), (b"host", b"api.example")], False),
+        ("POST", [(b"origin", b"https://api.example:8443"), (b"host", b"api.example")], True),
+        ("POST", [(b"origin", b"HTTPS://API.example"), (b"host", b"api.EXAMPLE")], False),
+        ("POST", [(b"origin", b"null"), (b"host", b"api.example")], True),
+        ("POST", [(b"origin", b"http://[::1"), (b"host", b"api.example")], True),
+        ("POST", [(b"host", b"api.example")], False),
+        ("POST", [], False),
+    ],
+)
+def test_cross_origin(method: str, headers: list[tuple[bytes, bytes]], expected: bool):
+    assert is_cross_origin(method, headers) is expected

@@ -6,13 +6,16 @@ import pytest
 from temporalio.client import Client
 
 from activities.runtime.delivery import OutboxDelivery
+from activities.runtime.plugin import platform_plugin
 from models.base.errors import ServiceUnavailable
 from models.contracts.outbox import DeliveryKind, OutboxMessage
 from workers.embedded.ports import free_port
 
 
 async def test_an_engine_that_was_never_reached_is_unavailable() -> None:
-    delivery = OutboxDelivery(await Client.connect(f"127.0.0.1:{free_port()}", lazy=True))
+    delivery = OutboxDelivery(
+        await Client.connect(f"127.0.0.1:{free_port()}", lazy=True, plugins=[platform_plugin(None)])
+    )
     instance_id, organization_id = uuid4(), uuid4()
     message = OutboxMessage(
         id=uuid4(),

@@ -1,0 +1,119 @@
+"""Instances as their owners would have left them, and node agents as the protocol describes them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from models.base.clock import utc_now
+from models.base.ids import new_id
+from models.domain.instances.credentials import bootstrap_token
+from models.domain.keys import decode_installation_key, fingerprint
+from tests.api.conftest import INSTALLATION_KEY, People
+
+KEY = decode_installation_key(INSTALLATION_KEY)
+MODEL = "org/model-1"
+
+
+class Fleet:
+    """Instances put into the database as their owners would have left them."""
+
+    def __init__(self, people: People, url: str) -> None:
+        self.execute = people.execute
+        self.url = url
+        self.organization_id = people.organization()
+        self.provider_id, self.model_id = new_id(), new_id()
+        self.execute(
+            "INSERT INTO providers (id, code, name, is_active, has_adapter) VALUES (%s, 'mock', 'Mock', true, true)",
+            self.provider_id,
+        )
+        self.execute(
+            "INSERT INTO models (id, code, name, model_id, required_vram_gb, context_length, is_active, extra) "
+            "VALUES (%s, 'model-1', 'Model 1', %s, 1, 2048, true, '{}')",
+            self.model_id,
+            MODEL,
+        )
+
+    def instance(self, *, status: str = "booting", generation: int = 1, valid_for_s: float = 3600) -> UUID:
+        instance_id = new_id()
+        self.execute(
+            "INSERT INTO instances (id, organization_id, provider_id, model_id, status, desired_status, version, generation, "
+            "boot_count, completed_steps, provider_code, price_source, billing_increment_s, billing_minimum_s, on_unavailable, "
+            "is_archived, deleted_by_provider, heal_attempts) VALUES (%s, %s, %s, %s, %s, 'ready', 0, %s, 1, '[]', 'mock', "
+            "'catalog', 1, 0, 'restart_agent', false, false, 0)",
+            instance_id, self.organization_id, self.provider_id, self.model_id, status, generation,
+        )  # fmt: skip
+        self.token(instance_id, generation, valid_for_s=valid_for_s)
+        return instance_id
+
+    def token(self, instance_id: UUID, generation: int, *, valid_for_s: float = 3600) -> None:
+        self.execute(
+            "INSERT INTO worker_tokens (id, organization_id, instance_id, generation, bootstrap_hash, bootstrap_expires_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s)",
+            new_id(), self.organization_id, instance_id, generation,
+            fingerprint(bootstrap_token(KEY, instance_id, generation)), utc_now() + timedelta(seconds=valid_for_s),
+        )  # fmt: skip
+
+    def reinstall(self, instance_id: UUID) -> None:
+        [(generation,)] = self.execute(
+            "UPDATE instances SET generation = generation + 1 WHERE id = %s RETURNING generation", instance_id
+        )
+        assert isinstance(generation, int)
+        self.token(instance_id, generation)
+
+    def liveness(self, instance_id: UUID) -> dict[str, Any]:
+        [row] = self.execute("SELECT to_jsonb(l) FROM instance_liveness l WHERE instance_id = %s", instance_id)
+        return dict(row[0])  # type: ignore[call-overload]
+
+    def edges(self, instance_id: UUID) -> list[str]:
+        rows = self.execute(
+            "SELECT payload ->> 'edge' FROM outbox WHERE workflow_id = %s ORDER BY created_at, id",
+            f"instance/{instance_id}",
+        )
+        return [str(edge) for (edge,) in rows]
+
+
+@dataclass
+class Agent:
+    """A node agent as the protocol describes it."""
+
+    client: httpx.AsyncClient
+    instance_id: UUID
+    generation: int = 1
+    nonce: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    boot_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = ""
+
+    async def post(self, route: str, token: str | None, body: dict[str, Any]) -> httpx.Response:
+        headers = {"content-type": "application/json"} | (
+            {"authorization": f"Bearer {token}"} if token is not None else {}
+        )
+        return await self.client.post(f"/internal/worker/{route}", content=json.dumps(body), headers=headers)
+
+    def identity(self) -> dict[str, Any]:
+        return {"instance_id": str(self.instance_id), "worker_id": "node-1", "boot_id": self.boot_id, "model_id": MODEL}
+
+    async def try_register(self, token: str | None = None, **changes: Any) -> httpx.Response:
+        body = self.identity() | {"nonce": self.nonce, "metadata": {"agent_version": "1.2"}} | changes
+        return await self.post("register", token or bootstrap_token(KEY, self.instance_id, self.generation), body)
+
+    async def register(self, token: str | None = None) -> dict[str, Any]:
+        answer = await self.try_register(token)
+        assert answer.status_code == 200, answer.text
+        self.token = answer.json()["bootstrap_token"]
+        return dict(answer.json())
+
+    async def try_beat(self, status: str = "ready", **changes: Any) -> httpx.Response:
+        body = self.identity() | {"status": status, "slots_total": 2, "slots_busy": 1, "queue_depth": 0} | changes
+        return await self.post("heartbeat", self.token, body)
+
+    async def beat(self, status: str = "ready", **changes: Any) -> None:
+        answer = await self.try_beat(status, **changes)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {"status": "ok"}

@@ -1,0 +1,106 @@
+"""`python -m api` as a process: it starts with nothing but settings, and ends when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.conftest import INSTALLATION_KEY, People
+from tests.api.following import follower
+from tests.servers import TestDatabase
+from workers.embedded.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(tmp_path: Path, **settings: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "QUARTERDECK_HOME": str(tmp_path),
+        "QUARTERDECK_INSTALLATION_KEY": INSTALLATION_KEY,
+        **{f"QUARTERDECK_{name.upper()}": value for name, value in settings.items()},
+    }
+
+
+@pytest.fixture
+def running(tmp_path: Path, database: TestDatabase) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api"],
+        cwd=ROOT,
+        env=environment(tmp_path, database_url_api=database.api, api_port=str(port)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def healthy(url: str, within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while time.monotonic() < deadline:
+            try:
+                if (await client.get(f"{url}/health")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+    raise AssertionError("the API did not become healthy")
+
+
+async def test_it_answers_and_a_stop_ends_open_streams(running: tuple[subprocess.Popen[bytes], str], people: People):
+    process, url = running
+    await healthy(url)
+    person = people.person()
+    async with follower(f"{url}/events/stream", person.bearer) as reader:
+        assert (await reader.next()) is not None
+        process.terminate()
+        stopping = time.monotonic()
+        assert await reader.until_end() == []
+    code = await asyncio.to_thread(process.wait, 10)
+    assert code == -signal.SIGTERM  # uvicorn hands the signal on when everything has ended
+    assert time.monotonic() - stopping < 4
+    assert process.stdout is not None
+    log = process.stdout.read().decode()
+    assert person.api_key not in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "line"),
+    [
+        ([], {"installation_key": "AAAA"}, "QUARTERDECK_INSTALLATION_KEY"),
+        ([], {"api_port": "0"}, "QUARTERDECK_API_PORT"),
+        ([], {}, "QUARTERDECK_DATABASE_URL"),
+        (["--port", "1"], {}, "takes no arguments"),
+    ],
+)
+def test_what_cannot_start_says_so_in_one_line(
+    tmp_path: Path, arguments: list[str], settings: dict[str, str], line: str
+):
+    result = subprocess.run(
+        [sys.executable, "-m", "api", *arguments],
+        cwd=ROOT,
+        env=environment(tmp_path, **settings),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert line in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
