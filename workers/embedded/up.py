@@ -139,7 +139,7 @@ class _Run:
     def _show_summary(self) -> None:
         stack = self._stack
         self._say(f"Quarterdeck is ready after {time.monotonic() - self._began:.1f} s. Ctrl-C stops it.")
-        self._say(f"  API          {public_url(stack.settings)}  (documentation: /docs)")
+        self._say(f"  API          {public_url(stack.settings)}  (documentation: /swagger-ui/)")
         self._say(f"  Temporal UI  {temporal_ui_url(stack.settings)}")
         self._say(f"  Databases    {self._databases()}, simulated cloud {self._parts['simcloud'].part.url}")
         self._say(f"  Home         {stack.home.path}  (logs/, admin.json)")
