@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.runtime.crash import crash_point, crash_points
 from activities.runtime.heartbeat import Heartbeat
 from models.contracts.instances import Applied, AwaitDrained, Frozen, InstanceKey, InstanceSnapshot, Projection
 
@@ -32,16 +33,25 @@ class InstanceActivities:
         return await self._rows.load(key)
 
     @activity.defn
+    @crash_points()
     async def freeze_machine_spec(self, key: InstanceKey) -> Frozen:
         """Fix what will be created, before the first try (DESIGN rule 5). Not applied: the instance was terminated first."""
-        return await self._rows.freeze_spec(key)
+        crash_point("freeze_machine_spec", "before_call")
+        frozen = await self._rows.freeze_spec(key)
+        crash_point("freeze_machine_spec", "after_call")
+        return frozen
 
     @activity.defn
+    @crash_points()
     async def project_instance(self, change: Projection) -> Applied:
         """Write a change of the row, once, and return the instance as it stands after it."""
-        return await self._rows.apply(change)
+        crash_point("project_instance", "before_call")
+        applied = await self._rows.apply(change)
+        crash_point("project_instance", "after_call")
+        return applied
 
     @activity.defn
+    @crash_points("before_call")
     async def await_drained(self, request: AwaitDrained) -> bool:
         """True once the agent reports no request in flight, in a heartbeat sent after routing had stopped; False when the
         time is over.
@@ -52,6 +62,7 @@ class InstanceActivities:
         began = time.monotonic()
         routed_beat: datetime | None = None
         async with Heartbeat():
+            crash_point("await_drained", "before_call")
             while True:
                 agent = (await self._rows.load(request.key)).liveness
                 if agent is None or agent.is_stale or agent.last_heartbeat_at is None:

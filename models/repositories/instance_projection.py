@@ -24,7 +24,7 @@ from models.contracts.instances import (
 from models.contracts.task_queues import compute_queue
 from models.domain.instances.deletion import NOTHING_CREATED
 from models.domain.instances.progress import MACHINE_STEPS, Step, progress_percent
-from models.domain.instances.state import FINAL, InstanceStatus, advance
+from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus, advance
 from models.domain.operations import OPEN, OperationKind
 from models.ports.compute import MachineSpec
 from models.repositories import action_notes, billing, boot_tokens, events, operations
@@ -32,6 +32,9 @@ from models.tables.instances import Instance, InstanceLiveness, InstanceStateCha
 from models.tables.operations import Operation
 
 FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED, InstanceStatus.PROVISIONING_FAILED})
+
+
+REMOVING = FAILED_STATES | {InstanceStatus.TERMINATING}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ async def freeze_spec(session: AsyncSession, key: InstanceKey, spec: MachineSpec
     The row lock decides between this and a DELETE: once `create_attempted_at` is set, a DELETE must go through the owner.
     """
     row = await _row(session, key.instance_id, lock=True)
-    if row.desired_status == "terminated" or row.status is not InstanceStatus.PROVISIONING:
+    if row.desired_status is DesiredStatus.TERMINATED or row.status is not InstanceStatus.PROVISIONING:
         return Frozen(applied=False, snapshot=await _snapshot(session, row, limits))
     is_fresh = row.machine_spec is None
     if is_fresh:
@@ -75,7 +78,9 @@ async def apply(session: AsyncSession, change: Projection, limits: OwnerLimits) 
     Raises IllegalTransition for a move that the state table does not have.
     """
     row = await _row(session, change.key.instance_id, lock=True)
-    if row.last_projection_id == change.projection_id:
+    # A workflow task that was lost is decided anew, with the same ids for other changes: a repeat also expects the version
+    # that it found the first time.
+    if row.last_projection_id == change.projection_id and row.version == change.expected_version + 1:
         return Applied(applied=True, snapshot=await _snapshot(session, row, limits))
     if row.version != change.expected_version or row.status in FINAL:
         return Applied(applied=False, snapshot=await _snapshot(session, row, limits))
@@ -254,6 +259,7 @@ async def _snapshot(session: AsyncSession, row: Instance, limits: OwnerLimits) -
         unavailable_wait_s=limits.unavailable_wait_s,
         liveness=_view(liveness, row.generation),
         operations=[OpenOperation(id=one.id, kind=one.kind, status=one.status) for one in pending],
+        billed_machines=await billing.open_machines(session, row) if row.status in REMOVING else [],
     )
 
 

@@ -33,6 +33,7 @@ from models.repositories.deployments import Order
 from models.repositories.instance_commands import Commanded
 from models.repositories.instance_projection import OwnerLimits
 from models.repositories.instance_rows import InstanceRows
+from models.repositories.offers import Wish
 from models.repositories.seeding import Host, seed
 from tests.fakes.compute import FakeCompute
 from tests.replay.recording import keep_history
@@ -75,7 +76,7 @@ class InstanceWorld:
         self, on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT, *, deliver: bool = True
     ) -> Ordered:
         """Order an instance of the mock provider, and deliver the order to its owner."""
-        order = Order(None, None, None, "mock-echo-model", on_unavailable)
+        order = Order(Wish(model_name="mock-echo-model"), on_unavailable)
         async with self.database.tenant(self.principal.organization_id) as session:
             placed = await deployments.place(session, self.principal, order)
         assert placed.refusal is None, placed.refusal

@@ -39,7 +39,8 @@ class Owner:
         self.key = InstanceKey(instance_id=start.instance_id, organization_id=start.organization_id)
         self.handled = list(start.handled)
         self.removal_rounds = start.removal_rounds
-        self.is_resumed = True
+        self.sent_generation = 0
+        """The boot that this owner is known to have had sent to the provider; 0: it does not know of any."""
         self.leftovers_removed = False
         self._news = 0
         self._seen = 0

@@ -130,7 +130,6 @@ async def _running(owner: Owner, report: MachineReport) -> None:
             ActionNote(action_type="INSTANCE_CREATED"),
         ],
     )
-    owner.is_resumed = False
 
 
 async def _start_failed(owner: Owner, code: str, why: str, deletion_reason: str) -> None:

@@ -123,6 +123,7 @@ async def _round(owner: Owner) -> Removal:
         zone=owner.spec.zone,
         provider_instance_id=owner.row.provider_instance_id,
         create_attempted_at=None if owner.row.is_nothing_created else owner.row.create_attempted_at,
+        recorded=owner.row.billed_machines,
     )
     try:
         return await workflow.execute_activity_method(

@@ -7,7 +7,7 @@ from models.base.errors import AppError
 from models.contracts.instances import ActionNote, MachineRef, OperationChange, RestartAgent
 from models.domain.instances.progress import Step
 from models.domain.instances.startup import stage
-from models.domain.instances.state import InstanceStatus
+from models.domain.instances.state import InstanceStatus, OnUnavailable
 from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineState
 from workflows import options
@@ -25,7 +25,7 @@ async def await_ready(owner: Owner) -> None:
         return
     if owner.row.open_operation(OperationKind.INSTANCE_REINSTALL) and await begin_reinstall(owner):
         return
-    if owner.is_resumed and await _repeat_restart(owner):
+    if await _repeat_restart(owner):
         return
     if await _follow_agent(owner):
         return
@@ -67,7 +67,7 @@ async def _send_restart(owner: Owner, *, agent_only: bool) -> None:
         provider_instance_id=owner.row.provider_instance_id or "",
         agent_only=agent_only,
     )
-    owner.is_resumed = False
+    owner.sent_generation = owner.row.generation
     try:
         machine = await owner.on_provider(
             MachineActivities.restart_machine, request, options.PROVIDER_MUTATION, summary="restart the machine's agent"
@@ -88,12 +88,16 @@ async def _send_restart(owner: Owner, *, agent_only: bool) -> None:
 
 
 async def _repeat_restart(owner: Owner) -> bool:
-    """This owner took over in the middle of a boot: a restart whose sending is not known is sent again, once."""
-    owner.is_resumed = False
+    """A boot that the row began and whose sending is not known is sent, or sent again: its generation makes it the same one.
+
+    Not known to an owner that took over, nor to one whose worker was killed before its decision reached the history: it reads
+    the row that its earlier self wrote, and decides anew.
+    """
     is_first_boot = owner.spec.machine_key.endswith(f".{owner.row.generation}")
-    if is_first_boot or owner.row.liveness is not None:
+    if is_first_boot or owner.sent_generation == owner.row.generation or owner.row.liveness is not None:
         return False
-    await _send_restart(owner, agent_only=False)
+    is_reinstall = owner.row.open_operation(OperationKind.INSTANCE_REINSTALL) is not None
+    await _send_restart(owner, agent_only=not is_reinstall and owner.row.on_unavailable is OnUnavailable.RESTART_AGENT)
     return True
 
 
