@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from api.composition import AppState
 from api.http.errors import install_error_handlers
 from api.http.middleware import BodyLimit, Edge
 from api.http.openapi import install_openapi
 from api.http.pagination import only_known_filters
-from api.inference.application import InferenceFirst
+from api.inference.edge import is_inference
 from api.routers import ROUTERS, system
 from api.version import VERSION
 from models.settings import Environment
@@ -29,9 +30,19 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
+class Application(FastAPI):
+    """The framework, and past it the short way to the inference API."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_inference(scope):
+            await self.state.quarterdeck.inference(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(state: AppState) -> FastAPI:
     """The application around this state, which starts and stops with it."""
-    app = FastAPI(
+    app = Application(
         title="Quarterdeck",
         version=VERSION,
         lifespan=lifespan,
@@ -48,7 +59,6 @@ def create_app(state: AppState) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(only_known_filters)])
     # The last one added is the first one passed.
-    app.add_middleware(InferenceFirst, inference=state.inference)
     app.add_middleware(BodyLimit, limit_bytes=state.settings.request_body_limit_bytes)
     app.add_middleware(Edge, hsts=state.settings.environment is Environment.PRODUCTION)
     return app

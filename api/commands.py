@@ -7,11 +7,15 @@ from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import JSONResponse, Response
 
+from activities.runtime.crash import crash_point, crash_points
 from api.composition import AppState
 from api.http import idempotency
 from api.http.idempotency import Replay
 from models.contracts.outbox import OutboxMessage
 from models.domain.identity.principal import Principal
+
+CRASH_POINT = "api_command"
+"""Its points: before the commit; after it, with the owner not told; told, with the caller not answered."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Keyed:
     content: object = None
 
 
+@crash_points(name=CRASH_POINT)
 async def run(state: AppState, request: Keyed, command: Callable[[AsyncSession], Awaitable[Answer]]) -> Response:
     """Run the command in a transaction of the caller's organization; the answer is that of the first request with the key.
 
@@ -47,8 +52,12 @@ async def run(state: AppState, request: Keyed, command: Callable[[AsyncSession],
         if isinstance(claimed, Replay):
             return claimed.response()
         answer = await command(session)
-        await idempotency.keep(session, claimed, answer.status, answer.body, answer.headers)
+        headers = {**answer.headers, "content-type": answer.media_type}
+        await idempotency.keep(session, claimed, answer.status, answer.body, headers)
+        crash_point(CRASH_POINT, "before_call")
+    crash_point(CRASH_POINT, "after_call")
     state.eager_delivery.soon(answer.message)
+    crash_point(CRASH_POINT, "after_return")
     return JSONResponse(answer.body, answer.status, dict(answer.headers), media_type=answer.media_type)
 
 

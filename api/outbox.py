@@ -20,6 +20,11 @@ PARALLEL = 8
 WAITING_LIMIT = 200
 """Messages waiting here at most: under a burst the dispatcher takes the rest, and nothing grows without bound."""
 
+CROWD = 4
+"""Transactions under way from which on this process only commits: starting a workflow costs more than accepting an order, and
+would be paid by those who wait for an answer. A dispatcher, in another process, has the message two seconds later.
+"""
+
 SETTLE_INTERVAL_S = 0.2
 STOP_TIMEOUT_S = 2.0
 
@@ -41,7 +46,7 @@ class EagerDelivery:
 
     def soon(self, message: OutboxMessage | None) -> None:
         """Call it after the commit. Returns at once."""
-        if message is None:
+        if message is None or self._database.transactions_under_way >= CROWD:
             return
         with suppress(asyncio.QueueFull):
             self._waiting.put_nowait(message)

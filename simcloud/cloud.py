@@ -127,7 +127,7 @@ class Cloud:
             return machine
         with self._database.transaction():
             if Kind.VOLUME_LEFT in effects:
-                self.volumes.keep_after(machine.id)
+                self.volumes.detach(machine.id)
             machine.end_reason = "deleted"
             self._schedule(machine, Status.DELETING, Status.DELETED, self._pace.delete_s)
         self._tenants.machine_down(machine.id, gone=True)

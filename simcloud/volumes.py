@@ -84,9 +84,9 @@ class Volumes:
             volume_id,
         )
 
-    def keep_after(self, machine_id: str) -> None:
-        """Volumes of this machine will be left behind when it goes, whatever was agreed."""
-        self._database.run("UPDATE volumes SET delete_on_terminate = 0 WHERE attached_to = ?", machine_id)
+    def detach(self, machine_id: str) -> None:
+        """Volumes of this machine will be left behind when it goes, whatever was agreed and still is shown."""
+        self._database.run("UPDATE volumes SET attached_to = NULL WHERE attached_to = ?", machine_id)
 
     def machine_gone(self, machine_id: str, now: float) -> None:
         """Those that go with the machine end now; the others stay, detached and billed."""
@@ -94,7 +94,7 @@ class Volumes:
             "UPDATE volumes SET billed_until = ? WHERE attached_to = ? AND delete_on_terminate AND billed_until IS NULL",
             now, machine_id,
         )  # fmt: skip
-        self._database.run("UPDATE volumes SET attached_to = NULL WHERE attached_to = ?", machine_id)
+        self.detach(machine_id)
 
 
 def _volume(row: dict[str, Any]) -> Volume:

@@ -130,9 +130,20 @@ def _add_errors(path: str, operation: dict[str, Any]) -> None:
     described = responses.get("422", {})
     if "HTTPValidationError" in json.dumps(described):
         del responses["422"]
+    dialect = surface_for(path).dialect
+    for status, response in responses.items():
+        if status.startswith(("4", "5")) and dialect is Dialect.PROBLEM:
+            _as_problem(response)
     for status in _implied(operation):
-        responses.setdefault(str(status), _error_response(status, surface_for(path).dialect))
+        responses.setdefault(str(status), _error_response(status, dialect))
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _as_problem(response: dict[str, Any]) -> None:
+    """The framework documents every model as plain JSON, also that of an error which a route describes itself."""
+    schema = response.get("content", {}).pop("application/json", None)
+    if schema is not None:
+        response["content"][ERROR_MODELS[Dialect.PROBLEM][1]] = schema
 
 
 def _implied(operation: dict[str, Any]) -> Iterable[int]:

@@ -12,7 +12,8 @@ from api.composition import AppState
 from api.deps import State
 from api.http.errors import Failure, problem_body, request_id_of
 from api.http.idempotency import IdempotencyKeyHeader
-from api.http.openapi import ErrorResponses, errors
+from api.http.json import json_response
+from api.http.openapi import ErrorResponses, Problem, errors
 from api.http.pagination import SearchResponse, WindowParams
 from api.schemas.instances import (
     DeploymentAccepted,
@@ -21,50 +22,57 @@ from api.schemas.instances import (
     InstanceCommanded,
     InstanceDetail,
     InstanceRead,
+    instance_values,
 )
 from api.schemas.operations import OperationRead, operation_path
 from api.security.permissions import require
-from models.base.errors import MalformedRequest
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
 from models.domain.instances.state import InstanceStatus
-from models.repositories import deployments, instance_commands, instance_listing, offers
+from models.repositories import deployments, instance_commands, instance_listing
 from models.repositories.deployments import Order, Placed
 from models.repositories.instance_commands import Commanded
 from models.repositories.instance_listing import InstanceSearch
+from models.repositories.offers import Wish
 
 router = APIRouter(tags=["instances"])
 
 Reader = Annotated[Principal, Depends(require(Permission.INSTANCES_READ))]
 Operator = Annotated[Principal, Depends(require(Permission.INSTANCES_WRITE))]
 
-ACCEPTED: ErrorResponses = {202: {"model": InstanceCommanded, "description": "Accepted; the operation says how far it is."}}
+REFUSED = {
+    "model": DeploymentRefused | Problem,
+    "description": "Refused; a row keeps the reason, unless the body is malformed or there is no such provider.",
+}
+ACCEPTED: ErrorResponses = {
+    202: {"model": InstanceCommanded, "description": "Accepted; the operation says how far it is."}
+}
 
 
 @router.post(
     "/deployments",
     summary="Order an instance",
     response_model=DeploymentAccepted,
-    responses={**errors(409), 400: {"model": DeploymentRefused, "description": "Refused; a row keeps the reason."}},
+    responses={**errors(409), 400: REFUSED},
 )
 async def create_deployment(
     body: DeploymentCreate, operator: Operator, state: State, request: Request, key: IdempotencyKeyHeader = None
 ) -> Response:
     async def command(session: AsyncSession) -> Answer:
-        order = await _order(session, body)
-        placed = await deployments.place(session, operator, order)
+        placed = await deployments.place(session, operator, _order(body))
         return _placed(placed, state, request_id_of(request.scope))
 
     return await run(state, Keyed(operator, "POST /deployments", key, body), command)
 
 
-@router.get("/instances", summary="List instances")
-async def list_instances(reader: Reader, state: State, *, archived: bool = False) -> list[InstanceRead]:
+@router.get("/instances", summary="List instances", response_model=list[InstanceRead])
+async def list_instances(reader: Reader, state: State, *, archived: bool = False) -> Response:
     async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        return [InstanceRead.of(row) for row in await instance_listing.listing(session, archived=archived)]
+        rows = await instance_listing.listing(session, archived=archived)
+    return json_response([instance_values(row) for row in rows])
 
 
-@router.get("/instances/search", summary="Search instances")
+@router.get("/instances/search", summary="Search instances", response_model=SearchResponse[InstanceRead])
 async def search_instances(
     reader: Reader,
     state: State,
@@ -74,19 +82,15 @@ async def search_instances(
     status: InstanceStatus | None = None,
     sort_by: Annotated[str, Query(max_length=40)] = "created_at",
     sort_dir: Annotated[str, Query(max_length=10)] = "desc",
-) -> SearchResponse[InstanceRead]:
+) -> Response:
     wanted = InstanceSearch(
         archived, status.value if status else None, page.offset, page.limit, sort_by, sort_dir.lower() != "asc"
     )
     async with state.database.tenant(reader.organization_id, reader.user_id) as session:
         found = await instance_listing.search(session, wanted)
-    return SearchResponse(
-        offset=page.offset,
-        limit=page.limit,
-        total_count=found.total_count,
-        filtered_count=found.filtered_count,
-        rows=[InstanceRead.of(row) for row in found.rows],
-    )
+    counts = {"total_count": found.total_count, "filtered_count": found.filtered_count}
+    rows = [instance_values(row) for row in found.rows]
+    return json_response({"offset": page.offset, "limit": page.limit, **counts, "rows": rows})
 
 
 @router.get("/instances/{instance_id}", summary="Read an instance", responses=errors(404))
@@ -139,15 +143,15 @@ async def archive_instance(instance_id: UUID, operator: Operator, state: State) 
     return await run(state, Keyed(operator, f"PUT /instances/{instance_id}/archive", None), command)
 
 
-async def _order(session: AsyncSession, body: DeploymentCreate) -> Order:
-    """The order with its provider. Raises MalformedRequest for a provider that does not exist: then no row is kept."""
-    provider = None
-    if body.provider_id or body.provider_code:
-        provider = await offers.find_provider(session, provider_id=body.provider_id, code=body.provider_code)
-        if provider is None:
-            raise MalformedRequest("there is no such provider; GET /providers lists them", code="UNKNOWN_PROVIDER")
-    model_name = (body.model_id or "").strip() or None
-    return Order(provider, body.zone or None, body.instance_type or None, model_name, body.on_unavailable)
+def _order(body: DeploymentCreate) -> Order:
+    wish = Wish(
+        model_name=(body.model_id or "").strip() or None,
+        provider_id=body.provider_id,
+        provider_code=body.provider_code or None,
+        zone_code=body.zone or None,
+        instance_type_code=body.instance_type or None,
+    )
+    return Order(wish, body.on_unavailable)
 
 
 def _placed(placed: Placed, state: AppState, request_id: str) -> Answer:

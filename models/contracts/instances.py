@@ -91,6 +91,8 @@ class InstanceSnapshot(BaseModel):
     unavailable_wait_s: float
     liveness: LivenessView | None = None
     operations: list[OpenOperation] = []
+    billed_machines: list[str] = []
+    """Machines whose bill is open; told of an instance that is being removed."""
 
     def open_operation(self, kind: OperationKind) -> OpenOperation | None:
         return next((operation for operation in self.operations if operation.kind is kind), None)
@@ -202,6 +204,8 @@ class RemoveMachine(BaseModel):
     zone: str
     provider_instance_id: str | None = None
     create_attempted_at: datetime | None = None
+    recorded: list[str] = []
+    """Machines whose bill is open in the ledger: the end of each is asked for, also when no list shows it any more."""
 
 
 class Removal(BaseModel):

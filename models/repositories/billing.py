@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.ids import new_id
@@ -68,7 +68,23 @@ async def track_volume(session: AsyncSession, row: Instance, volume: Volume) -> 
 
 
 async def close(session: AsyncSession, row: Instance, ended: Ended, *, now: datetime) -> None:
-    """Close what is open of one resource, at the provider's moment, or now where it tells none."""
+    """Close what is open of one resource, at the provider's moment, or now where it tells none.
+
+    A machine that ended before anybody saw it run has its segment opened here first: it was billed all the same.
+    """
+    is_volume = select(InstanceVolume.id).where(
+        InstanceVolume.instance_id == row.id, InstanceVolume.provider_volume_id == ended.provider_id
+    )
+    if ended.billed_from is not None and (await session.exec(is_volume)).first() is None:
+        await _open(
+            session,
+            row,
+            resource_id=ended.provider_id,
+            kind=UsageKind.COMPUTE,
+            price=row.price_eur_per_hour or Decimal(0),
+            source=row.price_source,
+            opened_at=ended.billed_from,
+        )
     await session.execute(
         update(BillingSegment)
         .where(
@@ -87,6 +103,16 @@ async def close(session: AsyncSession, row: Instance, ended: Ended, *, now: date
         )
         .values(status=VolumeStatus.DELETED, deleted_at=ended.billed_until or now, reconciled_at=now)
     )
+
+
+async def open_machines(session: AsyncSession, row: Instance) -> list[str]:
+    """The machines of the instance whose segment is open."""
+    statement = select(BillingSegment.provider_resource_id).where(
+        BillingSegment.instance_id == row.id,
+        BillingSegment.usage_kind == UsageKind.COMPUTE,
+        col(BillingSegment.closed_at).is_(None),
+    )
+    return sorted((await session.exec(statement)).all())
 
 
 async def close_all(session: AsyncSession, row: Instance, *, now: datetime) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-import orjson
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.clock import utc_now
+from models.base.errors import MalformedRequest
 from models.contracts.outbox import DeliveryKind, OutboxMessage
 from models.contracts.workflow_ids import instance_workflow_id
 from models.domain.billing.segments import PriceSource
@@ -16,7 +16,8 @@ from models.domain.instances.state import InstanceStatus, OnUnavailable
 from models.domain.operations import OperationKind, OperationStatus
 from models.domain.placement.offers import ModelNeed, Offer, cheapest_fitting, is_priced, misfit
 from models.repositories import events, offers, outbox
-from models.repositories.offers import Wish
+from models.repositories.inserting import insert_and_announce
+from models.repositories.offers import Market, Wish
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
 from models.tables.catalog import LlmModel, Provider
 from models.tables.instances import Instance, InstanceStateChange
@@ -28,11 +29,8 @@ EAGER_GRACE = timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class Order:
-    provider: Provider | None
-    zone_code: str | None
-    instance_type_code: str | None
-    model_name: str | None
-    on_unavailable: OnUnavailable
+    wish: Wish
+    on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT
 
 
 @dataclass(frozen=True)
@@ -54,35 +52,39 @@ class Placed:
 
 
 async def place(session: AsyncSession, principal: Principal, order: Order) -> Placed:
-    """Accept or refuse; a refused order leaves a row in `provisioning_failed` that says why."""
-    model = await offers.find_model(session, order.model_name) if order.model_name else None
-    decision = await _decide(session, order, model)
+    """Accept or refuse; a refused order leaves a row in `provisioning_failed` that says why.
+
+    Raises MalformedRequest for a provider that does not exist: then no row is kept.
+    """
+    market = await offers.look_up(session, order.wish)
+    if order.wish.names_provider and market.provider is None:
+        raise MalformedRequest("there is no such provider; GET /providers lists them", code="UNKNOWN_PROVIDER")
+    decision = _decide(order.wish, market)
     if isinstance(decision, Refusal):
-        provider = order.provider or await offers.default_provider(session)
-        return await _refuse(session, principal, provider, model, decision)
-    return await _accept(session, principal, order, model, decision)
+        provider = market.provider or await offers.default_provider(session)
+        return await _refuse(session, principal, provider, market.model, decision)
+    return await _accept(session, principal, order, market.model, decision)
 
 
-async def _decide(session: AsyncSession, order: Order, model: LlmModel | None) -> Offer | Refusal:
+def _decide(wish: Wish, market: Market) -> Offer | Refusal:
     """The checks in the order of the contract: the first that fails names the refusal."""
-    if not order.model_name:
+    if not wish.model_name:
         return Refusal("MISSING_MODEL", "name the model to serve in `model_id`; GET /models lists them")
-    if order.provider is not None and not (order.provider.is_active and order.provider.has_adapter):
+    provider, model = market.provider, market.model
+    if provider is not None and not (provider.is_active and provider.has_adapter):
         return Refusal(
-            "INVALID_PROVIDER", f"provider {order.provider.code} is not active; GET /providers lists those that are"
+            "INVALID_PROVIDER", f"provider {provider.code} is not active; GET /providers lists those that are"
         )
-    wish = Wish(order.provider.id if order.provider else None, order.zone_code, order.instance_type_code)
-    if wish.zone_code is not None and not await offers.zone_exists(session, wish):
+    if wish.zone_code is not None and not market.has_zone:
         return Refusal("INVALID_ZONE", f"there is no active zone {wish.zone_code}; GET /zones lists them")
-    usable = await offers.usable(session, wish)
-    if wish.instance_type_code is not None and not usable:
+    if wish.instance_type_code is not None and not market.usable:
         return Refusal(
             "INVALID_INSTANCE_TYPE",
             f"{wish.instance_type_code} cannot be ordered there; GET /instance_types lists types",
         )
     if model is None or not model.is_active:
-        return Refusal("INVALID_MODEL", f"there is no active model {order.model_name}; GET /models lists them")
-    return _choose(offers.need_of(model), usable, is_type_named=wish.instance_type_code is not None)
+        return Refusal("INVALID_MODEL", f"there is no active model {wish.model_name}; GET /models lists them")
+    return _choose(offers.need_of(model), market.usable, is_type_named=wish.instance_type_code is not None)
 
 
 def _choose(need: ModelNeed, usable: list[Offer], *, is_type_named: bool) -> Offer | Refusal:
@@ -112,9 +114,9 @@ async def _refuse(
         error_code=refusal.code,
         error_message=refusal.message,
     )
-    session.add(row)
-    await session.flush()
-    await _record(session, principal, row, None, refusal)
+    log, change = _records(principal, row, None, refusal)
+    news = events.of_command(row.organization_id, row.id, log.id)
+    await insert_and_announce(session, row.organization_id, [row, log, change], news)
     return Placed(row.id, refusal=refusal)
 
 
@@ -154,10 +156,7 @@ async def _accept(
         waiting_since=now,
         created_at=now,
     )
-    session.add(row)
-    await session.flush()
-    message = outbox.add(
-        session,
+    message = outbox.new(
         organization_id=principal.organization_id,
         kind=DeliveryKind.START,
         workflow="Instance",
@@ -165,20 +164,16 @@ async def _accept(
         payload={"instance_id": str(row.id), "operation_id": str(operation.id)},
         not_before=now + EAGER_GRACE,
     )
-    session.add(operation)
-    await session.flush()
-    await _record(session, principal, row, operation, None)
-    return Placed(row.id, operation=operation, message=message)
+    log, change = _records(principal, row, operation, None)
+    news = events.of_command(row.organization_id, row.id, log.id)
+    await insert_and_announce(session, row.organization_id, [row, operation, message, log, change], news)
+    return Placed(row.id, operation=operation, message=outbox.message_of(message))
 
 
-async def _record(
-    session: AsyncSession,
-    principal: Principal,
-    row: Instance,
-    operation: Operation | None,
-    refusal: Refusal | None,
-) -> None:
-    """History, action log and events of an order."""
+def _records(
+    principal: Principal, row: Instance, operation: Operation | None, refusal: Refusal | None
+) -> tuple[ActionLog, InstanceStateChange]:
+    """Action log and history of an order."""
     log = ActionLog(
         organization_id=row.organization_id,
         action_type="REQUEST_CREATE",
@@ -193,19 +188,11 @@ async def _record(
         duration_ms=0,
         completed_at=utc_now(),
     )
-    session.add(log)
-    session.add(
-        InstanceStateChange(
-            organization_id=row.organization_id,
-            instance_id=row.id,
-            version=row.version,
-            to_status=row.status,
-            reason=refusal.code if refusal else "ordered",
-        )
+    change = InstanceStateChange(
+        organization_id=row.organization_id,
+        instance_id=row.id,
+        version=row.version,
+        to_status=row.status,
+        reason=refusal.code if refusal else "ordered",
     )
-    await session.flush()
-    stream = events.organization_stream(row.organization_id)
-    ids = {"ids": [str(row.id)]}
-    await events.append(session, stream, row.organization_id, "instance.updated", orjson.dumps(ids).decode())
-    logged = {"ids": [str(log.id)], "instance_ids": [str(row.id)]}
-    await events.append(session, stream, row.organization_id, "action_log.created", orjson.dumps(logged).decode())
+    return log, change

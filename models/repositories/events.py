@@ -1,15 +1,37 @@
 """Events: appended in the transaction that makes them true, read in order without gaps (DESIGN 3)."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+import orjson
+from sqlalchemy import Text, Uuid, bindparam, cast, func, text
+from sqlalchemy import select as select_columns
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.tables.activity import Event, EventStream
 
 APPEND = text("SELECT append_event(:stream, :organization_id, :kind, CAST(:data AS jsonb))")
+
+_NEW = (
+    func.unnest(*(bindparam(name, type_=ARRAY(Text)) for name in ("streams", "kinds", "data")))
+    .table_valued("stream", "kind", "data")
+    .render_derived()
+)
+APPEND_ALL = select_columns(
+    func.append_event(_NEW.c.stream, bindparam("organization_id", type_=Uuid), _NEW.c.kind, cast(_NEW.c.data, JSONB))
+)
+"""One number for each event in `values_of`. Other statements are put before it as common table expressions."""
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    stream: str
+    kind: str
+    data: Mapping[str, object]
 
 
 def organization_stream(organization_id: UUID) -> str:
@@ -27,6 +49,30 @@ async def append(session: AsyncSession, stream: str, organization_id: UUID, kind
     )
     seq: int = result.scalar_one()
     return seq
+
+
+async def append_all(session: AsyncSession, organization_id: UUID, new: Sequence[NewEvent]) -> None:
+    """Append in this order, in one round trip. The streams stay locked until this transaction ends: append last."""
+    await session.execute(APPEND_ALL, values_of(organization_id, new))
+
+
+def values_of(organization_id: UUID, new: Sequence[NewEvent]) -> dict[str, object]:
+    """The parameters of `APPEND_ALL`."""
+    return {
+        "organization_id": organization_id,
+        "streams": [event.stream for event in new],
+        "kinds": [event.kind for event in new],
+        "data": [orjson.dumps(event.data).decode() for event in new],
+    }
+
+
+def of_command(organization_id: UUID, instance_id: UUID, action_log_id: UUID) -> list[NewEvent]:
+    """What followers of an organization see of a command on an instance: ids, for which they read the rest."""
+    stream, instance = organization_stream(organization_id), str(instance_id)
+    return [
+        NewEvent(stream, "instance.updated", {"ids": [instance]}),
+        NewEvent(stream, "action_log.created", {"ids": [str(action_log_id)], "instance_ids": [instance]}),
+    ]
 
 
 async def read_after(session: AsyncSession, stream: str, seq: int, limit: int = 500) -> list[Event]:

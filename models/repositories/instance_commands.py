@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-import orjson
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,9 +16,10 @@ from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus, 
 from models.domain.operations import OPEN, OperationKind, OperationStatus
 from models.repositories import events, operations, outbox
 from models.repositories.deployments import EAGER_GRACE
+from models.repositories.inserting import insert_and_announce
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
 from models.tables.instances import Instance, InstanceStateChange
-from models.tables.operations import Operation
+from models.tables.operations import Operation, OutboxRow
 
 ENDING = frozenset({InstanceStatus.DRAINING, InstanceStatus.TERMINATING})
 
@@ -83,10 +83,10 @@ async def archive(session: AsyncSession, principal: Principal, instance_id: UUID
         ) from error
     row.is_archived = True
     row.version += 1
-    session.add(row)
-    _history(session, row, before, "archived")
     await session.flush()
-    await _log(session, principal, row, None, "ARCHIVE_INSTANCE", before=before)
+    log = _log(principal, row, None, "ARCHIVE_INSTANCE", before=before)
+    news = events.of_command(row.organization_id, row.id, log.id)
+    await insert_and_announce(session, row.organization_id, [_change(row, before, "archived"), log], news)
     return Commanded(row.id, row.status.value)
 
 
@@ -125,7 +125,7 @@ async def _terminate_unborn(session: AsyncSession, principal: Principal, row: In
     row.deletion_reason, row.terminated_at = NO_PROVIDER_RESOURCE, now
     row.waiting_on = row.waiting_since = None
     row.version += 1
-    _history(session, row, before, row.deletion_reason)
+    change = _change(row, before, row.deletion_reason)
     for kind in (OperationKind.INSTANCE_PROVISION, OperationKind.INSTANCE_REINSTALL):
         pending = await operations.find_open(session, row.id, kind)
         if pending is not None:
@@ -134,9 +134,10 @@ async def _terminate_unborn(session: AsyncSession, principal: Principal, row: In
     operation = _operation(principal, row, OperationKind.INSTANCE_TERMINATE)
     operation.status, operation.completed_at = OperationStatus.SUCCEEDED, now
     operation.result = {"instance_id": str(row.id), "status": row.status.value}
-    session.add_all([row, operation])
     await session.flush()
-    await _log(session, principal, row, operation, "REQUEST_TERMINATE", before=before)
+    log = _log(principal, row, operation, "REQUEST_TERMINATE", before=before)
+    news = events.of_command(row.organization_id, row.id, log.id)
+    await insert_and_announce(session, row.organization_id, [operation, change, log], news)
     return Commanded(row.id, row.status.value, operation)
 
 
@@ -145,26 +146,24 @@ async def _command(
 ) -> Commanded:
     operation = _operation(principal, row, kind)
     operation.waiting_on, operation.waiting_since = "its owner to begin", operation.created_at
-    session.add_all([row, operation])
     await session.flush()
-    message = outbox.add(
-        session,
-        organization_id=row.organization_id,
-        kind=DeliveryKind.COMMAND,
-        workflow="Instance",
-        workflow_id=operation.workflow_id,
-        payload={"instance_id": str(row.id), "operation_id": str(operation.id)},
-        not_before=utc_now() + EAGER_GRACE,
-    )
-    await _log(session, principal, row, operation, action_type, before=row.status)
+    message = _message(row, operation)
+    log = _log(principal, row, operation, action_type, before=row.status)
+    news = events.of_command(row.organization_id, row.id, log.id)
+    await insert_and_announce(session, row.organization_id, [operation, message, log], news)
     status = "terminating" if kind is OperationKind.INSTANCE_TERMINATE else row.status.value
-    return Commanded(row.id, status, operation, message)
+    return Commanded(row.id, status, operation, outbox.message_of(message))
 
 
 def _tell_again(session: AsyncSession, row: Instance, operation: Operation) -> OutboxMessage:
     """A repeated command wakes the owner once more: whoever asks twice wants to see it move."""
-    return outbox.add(
-        session,
+    message = _message(row, operation)
+    session.add(message)
+    return outbox.message_of(message)
+
+
+def _message(row: Instance, operation: Operation) -> OutboxRow:
+    return outbox.new(
         organization_id=row.organization_id,
         kind=DeliveryKind.COMMAND,
         workflow="Instance",
@@ -196,29 +195,21 @@ async def _locked(session: AsyncSession, instance_id: UUID) -> Instance:
     return row
 
 
-def _history(session: AsyncSession, row: Instance, before: InstanceStatus, reason: str) -> None:
-    session.add(
-        InstanceStateChange(
-            organization_id=row.organization_id,
-            instance_id=row.id,
-            version=row.version,
-            from_status=before,
-            to_status=row.status,
-            reason=reason,
-        )
+def _change(row: Instance, before: InstanceStatus, reason: str) -> InstanceStateChange:
+    return InstanceStateChange(
+        organization_id=row.organization_id,
+        instance_id=row.id,
+        version=row.version,
+        from_status=before,
+        to_status=row.status,
+        reason=reason,
     )
 
 
-async def _log(
-    session: AsyncSession,
-    principal: Principal,
-    row: Instance,
-    operation: Operation | None,
-    action_type: str,
-    *,
-    before: InstanceStatus,
-) -> None:
-    log = ActionLog(
+def _log(
+    principal: Principal, row: Instance, operation: Operation | None, action_type: str, *, before: InstanceStatus
+) -> ActionLog:
+    return ActionLog(
         organization_id=row.organization_id,
         action_type=action_type,
         component=ActionComponent.API,
@@ -231,10 +222,3 @@ async def _log(
         duration_ms=0,
         completed_at=utc_now(),
     )
-    session.add(log)
-    await session.flush()
-    stream = events.organization_stream(row.organization_id)
-    ids = orjson.dumps({"ids": [str(row.id)]}).decode()
-    await events.append(session, stream, row.organization_id, "instance.updated", ids)
-    logged = orjson.dumps({"ids": [str(log.id)], "instance_ids": [str(row.id)]}).decode()
-    await events.append(session, stream, row.organization_id, "action_log.created", logged)

@@ -1,59 +1,80 @@
 """Instances as people and programs read them: one query for a row, a page, or a search (contract/fleet.md 2.11)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.errors import NotFound
 
-_COST = """(
-    SELECT coalesce(sum(segment_cost_eur(
-        b.opened_at, coalesce(b.closed_at, now()), b.price_eur_per_hour, b.billing_increment_s, b.billing_minimum_s)), 0)
-    FROM billing_segments b WHERE b.instance_id = i.id
-)"""
+_SEGMENT_COSTS = """coalesce(sum(segment_cost_eur(
+    b.opened_at, coalesce(b.closed_at, now()), b.price_eur_per_hour, b.billing_increment_s, b.billing_minimum_s)), 0)
+"""
 
 _COLUMNS = f"""
     i.id, i.organization_id, i.provider_id, i.zone_id, i.instance_type_id, i.model_id, i.provider_instance_id,
     m.name AS model_name, m.model_id AS model_code,
     i.visible_status AS status, i.desired_status, i.endpoint_host AS ip_address, i.is_archived, i.deleted_by_provider,
     i.deletion_reason, i.error_code, i.error_message, i.heal_attempts AS health_check_failures, i.completed_steps,
-    i.generation, i.version, i.waiting_on, i.waiting_since, i.waiting_until, i.on_unavailable,
-    l.worker_status, l.phase AS worker_phase, l.last_heartbeat_at AS worker_last_heartbeat, l.worker_model_id, l.queue_depth AS worker_queue_depth,
+    i.generation, i.waiting_on, i.waiting_since, i.waiting_until, i.on_unavailable,
+    l.worker_status, l.phase AS worker_phase, l.last_heartbeat_at AS worker_last_heartbeat, l.worker_model_id,
+    l.queue_depth AS worker_queue_depth, l.slots_busy AS worker_slots_busy, l.slots_total AS worker_slots_total,
     l.gpu_utilization AS worker_gpu_utilization, NULL::int AS worker_health_port, i.endpoint_port AS worker_vllm_port,
-    l.report AS worker_metadata, l.slots_busy AS worker_slots_busy, l.slots_total AS worker_slots_total,
+    l.report AS worker_metadata,
     i.created_at, i.boot_started_at, i.ready_at, i.failed_at, i.terminated_at, i.last_health_check, i.last_reconciliation,
-    (SELECT count(*) FROM instance_volumes v WHERE v.instance_id = i.id AND v.deleted_at IS NULL) AS storage_count,
     ARRAY(SELECT v.size_gb FROM instance_volumes v WHERE v.instance_id = i.id AND v.deleted_at IS NULL
           ORDER BY v.size_gb) AS storage_sizes_gb,
     p.name AS provider_name, p.code AS provider_code, coalesce(r.name, 'Unknown Region') AS region,
     coalesce(z.name, 'Unknown Zone') AS zone, coalesce(t.name, 'Unknown Type') AS instance_type,
     t.cpu_count, t.ram_gb, t.vram_per_gpu_gb AS gpu_vram, t.gpu_count,
-    i.price_eur_per_hour AS cost_per_hour, {_COST} AS total_cost
-"""
+    i.price_eur_per_hour AS cost_per_hour,
+    (SELECT {_SEGMENT_COSTS} FROM billing_segments b WHERE b.instance_id = i.id) AS total_cost
+"""  # noqa: S608 (constants)
 
-_FROM = """
-    FROM instances i
+_DETAILS = f"""
+    SELECT {_COLUMNS} FROM instances i
     JOIN providers p ON p.id = i.provider_id
     LEFT JOIN zones z ON z.id = i.zone_id
     LEFT JOIN regions r ON r.id = z.region_id
     LEFT JOIN instance_types t ON t.id = i.instance_type_id
     LEFT JOIN models m ON m.id = i.model_id
     LEFT JOIN instance_liveness l ON l.instance_id = i.id
-"""
+"""  # noqa: S608 (constants)
 
-SORTS: Mapping[str, str] = {
-    "created_at": "i.created_at",
-    "status": "i.visible_status",
-    "provider": "p.name",
-    "region": "r.name",
-    "zone": "z.name",
-    "type": "t.name",
-    "cost_per_hour": "i.price_eur_per_hour",
-    "total_cost": "total_cost",
+
+@dataclass(frozen=True)
+class Sort:
+    """What rows are sorted by, and what must be joined for it. Rows that lack a nullable one come last; the others are not
+    told so, or an index would not serve them.
+    """
+
+    by: str
+    joins: str = ""
+    is_nullable: bool = False
+
+    def clause(self, direction: str) -> str:
+        return f"{self.by} {direction} {'NULLS LAST' if self.is_nullable else ''}, i.id {direction}"
+
+
+_ZONE = "LEFT JOIN zones z ON z.id = i.zone_id"
+NEWEST = Sort("i.created_at")
+SORTS: Mapping[str, Sort] = {
+    "created_at": NEWEST,
+    "status": Sort("i.visible_status"),
+    "provider": Sort("p.name", "JOIN providers p ON p.id = i.provider_id"),
+    "region": Sort("r.name", f"{_ZONE} LEFT JOIN regions r ON r.id = z.region_id", is_nullable=True),
+    "zone": Sort("z.name", _ZONE, is_nullable=True),
+    "type": Sort("t.name", "LEFT JOIN instance_types t ON t.id = i.instance_type_id", is_nullable=True),
+    "cost_per_hour": Sort("i.price_eur_per_hour", is_nullable=True),
+    "total_cost": Sort(
+        "coalesce(costs.total, 0)",
+        f"LEFT JOIN (SELECT b.instance_id, {_SEGMENT_COSTS} AS total FROM billing_segments b GROUP BY 1) costs"  # noqa: S608
+        " ON costs.instance_id = i.id",
+    ),
 }
 """Sort key of the API -> SQL; any other key sorts by `created_at` (contract decision 20)."""
 
@@ -64,17 +85,19 @@ _VOLUMES = text("""
     ORDER BY deleted_at IS NOT NULL, created_at, id
 """)
 
+_BY_ID = text(f"{_DETAILS} WHERE i.id = ANY (:ids)")
+
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class InstanceSearch:
-    """`ids` narrows to these; `status` to one visible status; None means all."""
+    """`status` narrows to one visible status; None means all, also of `limit`."""
 
     archived: bool = False
     status: str | None = None
     offset: int = 0
-    limit: int = 200
+    limit: int | None = 200
     sort_by: str = "created_at"
     descending: bool = True
 
@@ -88,32 +111,43 @@ class InstancePage:
 
 async def get(session: AsyncSession, instance_id: UUID) -> Row:
     """One instance with its volumes under `storages`. Raises NotFound, also for another organization's."""
-    found = (await session.execute(text(f"SELECT {_COLUMNS} {_FROM} WHERE i.id = :id"), {"id": instance_id})).mappings()
-    row = found.one_or_none()
-    if row is None:
+    found = await _details(session, [instance_id])
+    if not found:
         raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
     volumes = (await session.execute(_VOLUMES, {"id": instance_id})).mappings()
-    return {**row, "storages": [dict(volume) for volume in volumes]}
+    return {**found[0], "storages": [dict(volume) for volume in volumes]}
 
 
 async def listing(session: AsyncSession, *, archived: bool) -> list[Row]:
     """All instances of the organization, newest first."""
-    statement = text(f"SELECT {_COLUMNS} {_FROM} WHERE i.is_archived = :archived ORDER BY i.created_at DESC, i.id DESC")
-    return [dict(row) for row in (await session.execute(statement, {"archived": archived})).mappings()]
+    return (await search(session, InstanceSearch(archived, limit=None))).rows
 
 
 async def search(session: AsyncSession, wanted: InstanceSearch) -> InstancePage:
-    """One page, and how many rows there are before and after the filter."""
-    where = "i.is_archived = :archived" + (" AND i.visible_status = :status" if wanted.status else "")
-    direction = "DESC" if wanted.descending else "ASC"
-    order = f"{SORTS.get(wanted.sort_by, SORTS['created_at'])} {direction} NULLS LAST, i.id {direction}"
-    values = {"archived": wanted.archived, "status": wanted.status}
-    page = await session.execute(
-        text(f"SELECT {_COLUMNS} {_FROM} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset"),
-        {**values, "limit": wanted.limit, "offset": wanted.offset},
-    )
-    counts = await session.execute(
-        text(f"SELECT count(*) AS total, count(*) FILTER (WHERE {where}) AS filtered FROM instances i"), values
-    )
-    total, filtered = counts.one()
-    return InstancePage([dict(row) for row in page.mappings()], total, filtered)
+    """One page, and how many rows there are before and after the filter.
+
+    First which rows, then all about those: one plan of the many joins then fits every page.
+    """
+    values = {"archived": wanted.archived, "status": wanted.status, "limit": wanted.limit, "offset": wanted.offset}
+    statement = _search(SORTS.get(wanted.sort_by, NEWEST), wanted.descending, wanted.status is not None)
+    total, filtered, ids = (await session.execute(statement, values)).one()
+    return InstancePage(await _details(session, ids), total, filtered)
+
+
+@cache
+def _search(sort: Sort, is_descending: bool, has_status: bool) -> TextClause:  # noqa: FBT001 (a cache's key)
+    where = "i.is_archived = :archived" + (" AND i.visible_status = :status" if has_status else "")
+    return text(f"""
+        SELECT count(*), count(*) FILTER (WHERE {where}), ARRAY(
+            SELECT i.id FROM instances i {sort.joins} WHERE {where}
+            ORDER BY {sort.clause("DESC" if is_descending else "ASC")} LIMIT :limit OFFSET :offset
+        ) FROM instances i
+    """)  # noqa: S608 (constants)
+
+
+async def _details(session: AsyncSession, ids: Sequence[UUID]) -> list[Row]:
+    """The rows in the order of their ids, without those that are not there."""
+    found = await session.execute(_BY_ID, {"ids": ids})
+    names = tuple(found.keys())
+    by_id = {row[0]: dict(zip(names, row, strict=True)) for row in found}
+    return [by_id[each] for each in ids if each in by_id]

@@ -1,10 +1,13 @@
-"""Offers: a type in a zone that can be ordered now."""
+"""What an order names, and the offers that it can be given: a type in a zone that can be ordered now."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, func, literal, or_, true
+from sqlalchemy import select as select_columns
+from sqlalchemy.orm import Mapped, aliased
+from sqlalchemy.types import TypeEngine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,19 +15,114 @@ from models.domain.placement.offers import ModelNeed, Offer
 from models.tables.catalog import InstanceType, InstanceTypeZone, LlmModel, Provider, Region, Zone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What an order names; None is left to us."""
+    """What an order names; None is left to us. `provider_id` wins over `provider_code`; a model is named by row id,
+    catalogue code or Hugging Face id (contract decision 12).
+    """
 
+    model_name: str | None = None
     provider_id: UUID | None = None
+    provider_code: str | None = None
     zone_code: str | None = None
     instance_type_code: str | None = None
 
+    @property
+    def names_provider(self) -> bool:
+        return self.provider_id is not None or self.provider_code is not None
 
-async def find_provider(session: AsyncSession, *, provider_id: UUID | None, code: str | None) -> Provider | None:
-    """By id, which wins, or by code."""
-    wanted = Provider.id == provider_id if provider_id else Provider.code == code
-    return (await session.exec(select(Provider).where(wanted))).one_or_none()
+
+@dataclass(frozen=True)
+class Market:
+    """What is there for a wish. Provider and model are those that it names, active or not, or None; `usable` are the offers
+    within it whose provider, region, zone, type and availability are all active.
+    """
+
+    provider: Provider | None
+    model: LlmModel | None
+    has_zone: bool
+    usable: list[Offer] = field(default_factory=list)
+
+
+def _is_wished(column: Mapped[Any], name: str, kind: type[TypeEngine[Any]]) -> ColumnElement[bool]:
+    """The column has the wished value, or none is wished."""
+    wished = bindparam(name, type_=kind)
+    return or_(wished.is_(None), column == wished)
+
+
+_IS_PROVIDER = _is_wished(col(Provider.id), "provider_id", Uuid) & _is_wished(col(Provider.code), "provider_code", Text)
+
+_ZONES = (
+    select_columns(col(Zone.id))
+    .join(Region, col(Region.id) == Zone.region_id)
+    .join(Provider, col(Provider.id) == Zone.provider_id)
+    .where(_IS_PROVIDER, col(Zone.is_active), col(Region.is_active), _is_wished(col(Zone.code), "zone_code", Text))
+)
+
+_OFFERS = (
+    select_columns(
+        col(Provider.id).label("provider_id"),
+        col(Provider.code).label("provider_code"),
+        col(Zone.id).label("zone_id"),
+        col(Zone.code).label("zone_code"),
+        col(Zone.region_id).label("region_id"),
+        col(InstanceType.id).label("instance_type_id"),
+        col(InstanceType.code).label("instance_type_code"),
+        col(InstanceType.gpu_count),
+        col(InstanceType.vram_per_gpu_gb),
+        col(InstanceType.ram_gb),
+        func.coalesce(InstanceTypeZone.price_eur_per_hour, InstanceType.price_eur_per_hour).label("price_eur_per_hour"),
+        col(InstanceType.billing_increment_s),
+        col(InstanceType.billing_minimum_s),
+    )
+    .join(Zone, col(Zone.provider_id) == Provider.id)
+    .join(InstanceTypeZone, col(InstanceTypeZone.zone_id) == Zone.id)
+    .join(InstanceType, col(InstanceType.id) == InstanceTypeZone.instance_type_id)
+    .where(col(Zone.id).in_(_ZONES), col(Provider.is_active), col(Provider.has_adapter))
+    .where(col(InstanceType.is_active), col(InstanceTypeZone.is_available))
+    .where(_is_wished(col(InstanceType.code), "instance_type_code", Text))
+    .subquery()
+)
+
+_NAMED_PROVIDER = aliased(
+    Provider,
+    select(Provider)
+    .where(or_(col(Provider.id) == bindparam("provider_id"), col(Provider.code) == bindparam("provider_code")))
+    .subquery(),
+)
+_NAMED_MODEL = aliased(
+    LlmModel,
+    select(LlmModel)
+    .where(
+        or_(
+            col(LlmModel.id) == bindparam("model_id"),
+            col(LlmModel.code) == bindparam("model_name"),
+            col(LlmModel.model_id) == bindparam("model_name"),
+        )
+    )
+    .limit(1)
+    .subquery(),
+)
+
+_MARKET: Select[*tuple[Any, ...]] = (
+    select_columns(_NAMED_PROVIDER, _NAMED_MODEL, _ZONES.exists().label("has_zone"), *_OFFERS.c)
+    .select_from(select_columns(literal(1)).subquery("market"))
+    .outerjoin(_NAMED_PROVIDER, true())
+    .outerjoin(_NAMED_MODEL, true())
+    .outerjoin(_OFFERS, true())
+)
+"""One row per offer, or one without. Composed once: that costs more than running it."""
+
+
+async def look_up(session: AsyncSession, wish: Wish) -> Market:
+    values = {**vars(wish), "model_id": _uuid(wish.model_name)}
+    if wish.provider_id is not None:
+        values["provider_code"] = None
+    rows = (await session.execute(_MARKET, values)).all()
+    provider, model, has_zone, *_ = rows[0]
+    names = [column.name for column in _OFFERS.c]
+    offers = [dict(zip(names, columns, strict=True)) for _, _, _, *columns in rows]
+    return Market(provider, model, has_zone, [Offer(**offer) for offer in offers if offer["provider_id"] is not None])
 
 
 async def default_provider(session: AsyncSession) -> Provider:
@@ -33,67 +131,12 @@ async def default_provider(session: AsyncSession) -> Provider:
     return (await session.exec(statement)).one()
 
 
-async def find_model(session: AsyncSession, name: str) -> LlmModel | None:
-    """By row id, catalogue code or Hugging Face id (contract decision 12), active or not."""
-    by_name = or_(col(LlmModel.code) == name, col(LlmModel.model_id) == name)
-    try:
-        wanted = or_(col(LlmModel.id) == UUID(name), by_name)
-    except ValueError:
-        wanted = by_name
-    return (await session.exec(select(LlmModel).where(wanted).limit(1))).one_or_none()
-
-
 def need_of(model: LlmModel) -> ModelNeed:
     return ModelNeed(model.model_id, model.required_vram_gb, model.model_file is not None)
 
 
-async def usable(session: AsyncSession, wish: Wish) -> list[Offer]:
-    """Offers whose provider, region, zone, type and availability are all active, narrowed to the wish."""
-    statement = (
-        select(Provider, Zone, InstanceType, InstanceTypeZone)
-        .join(Zone, col(Zone.provider_id) == Provider.id)
-        .join(Region, col(Region.id) == Zone.region_id)
-        .join(InstanceTypeZone, col(InstanceTypeZone.zone_id) == Zone.id)
-        .join(InstanceType, col(InstanceType.id) == InstanceTypeZone.instance_type_id)
-        .where(Provider.is_active, Provider.has_adapter, Region.is_active, Zone.is_active)
-        .where(InstanceType.is_active, InstanceTypeZone.is_available)
-    )
-    if wish.provider_id is not None:
-        statement = statement.where(Provider.id == wish.provider_id)
-    if wish.zone_code is not None:
-        statement = statement.where(Zone.code == wish.zone_code)
-    if wish.instance_type_code is not None:
-        statement = statement.where(InstanceType.code == wish.instance_type_code)
-    rows: Sequence[tuple[Provider, Zone, InstanceType, InstanceTypeZone]] = (await session.exec(statement)).all()
-    return [_offer(*row) for row in rows]
-
-
-async def zone_exists(session: AsyncSession, wish: Wish) -> bool:
-    """Whether an active zone of an active region has the wished code, at the wished provider if one is named."""
-    statement = (
-        select(func.count())
-        .select_from(Zone)
-        .join(Region, col(Region.id) == Zone.region_id)
-        .where(Zone.code == wish.zone_code, Zone.is_active, Region.is_active)
-    )
-    if wish.provider_id is not None:
-        statement = statement.where(Zone.provider_id == wish.provider_id)
-    return (await session.exec(statement)).one() > 0
-
-
-def _offer(provider: Provider, zone: Zone, kind: InstanceType, link: InstanceTypeZone) -> Offer:
-    return Offer(
-        provider_id=provider.id,
-        provider_code=provider.code,
-        zone_id=zone.id,
-        zone_code=zone.code,
-        region_id=zone.region_id,
-        instance_type_id=kind.id,
-        instance_type_code=kind.code,
-        gpu_count=kind.gpu_count,
-        vram_per_gpu_gb=kind.vram_per_gpu_gb,
-        ram_gb=kind.ram_gb,
-        price_eur_per_hour=kind.price_eur_per_hour if link.price_eur_per_hour is None else link.price_eur_per_hour,
-        billing_increment_s=kind.billing_increment_s,
-        billing_minimum_s=kind.billing_minimum_s,
-    )
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

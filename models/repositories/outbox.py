@@ -16,8 +16,7 @@ SETTLE = text("SELECT settle_outbox(:ids)").bindparams(bindparam("ids", type_=po
 POSTPONE = text("SELECT postpone_outbox(:id, :error_code, :delay_s)")
 
 
-def add(
-    session: AsyncSession,
+def new(
     *,
     organization_id: UUID,
     kind: DeliveryKind,
@@ -25,9 +24,9 @@ def add(
     workflow_id: str,
     payload: dict[str, object],
     not_before: datetime,
-) -> OutboxMessage:
-    """A message in this transaction. `not_before` leaves the writer time to deliver it itself."""
-    message = OutboxRow(
+) -> OutboxRow:
+    """A row to insert. `not_before` leaves the writer time to deliver the message itself."""
+    return OutboxRow(
         organization_id=organization_id,
         kind=kind,
         workflow=workflow,
@@ -35,8 +34,10 @@ def add(
         payload=payload,
         next_attempt_at=not_before,
     )
-    session.add(message)
-    return OutboxMessage(message.id, organization_id, kind, workflow, workflow_id, payload)
+
+
+def message_of(row: OutboxRow) -> OutboxMessage:
+    return OutboxMessage(row.id, row.organization_id, row.kind, row.workflow, row.workflow_id, row.payload)
 
 
 async def claim(session: AsyncSession, *, most: int, lease_s: float) -> list[OutboxMessage]:

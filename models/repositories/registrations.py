@@ -131,18 +131,19 @@ async def _record_boot(session: AsyncSession, instance: Instance, announcement: 
     row.registered_at = row.last_heartbeat_at = now
     row.is_stale = False
     edge = Edge.REBOOTED if is_known_generation else Edge.REGISTERED
-    outbox.add(
-        session,
-        organization_id=instance.organization_id,
-        kind=DeliveryKind.OBSERVED,
-        workflow="Instance",
-        workflow_id=instance_workflow_id(instance.id),
-        payload={
-            "instance_id": str(instance.id),
-            "organization_id": str(instance.organization_id),
-            "edge": edge.value,
-            "boot_id": announcement.boot_id,
-            "generation": instance.generation,
-        },
-        not_before=now,
+    session.add(
+        outbox.new(
+            organization_id=instance.organization_id,
+            kind=DeliveryKind.OBSERVED,
+            workflow="Instance",
+            workflow_id=instance_workflow_id(instance.id),
+            payload={
+                "instance_id": str(instance.id),
+                "organization_id": str(instance.organization_id),
+                "edge": edge.value,
+                "boot_id": announcement.boot_id,
+                "generation": instance.generation,
+            },
+            not_before=now,
+        )
     )

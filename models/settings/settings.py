@@ -154,12 +154,12 @@ class Settings(BaseSettings):
     """Model for requests to `/v1` that name none. Default: such a request is refused."""
     upstream_connect_timeout_s: Seconds = 5.0
     """Longest wait in seconds for a connection to a model server."""
-    upstream_idle_timeout_s: Seconds = 300.0
-    """Longest silence in seconds of a model server, before its answer and within it."""
     upstream_timeout_s: Seconds = 600.0
-    """Longest time in seconds for an answer that is not streamed."""
+    """Longest wait in seconds for a model server's answer that is not streamed."""
     upstream_stream_timeout_s: Seconds = 3600.0
     """Longest time in seconds for a streamed answer."""
+    upstream_stream_idle_timeout_s: Seconds = 300.0
+    """Longest silence in seconds of a model server within a streamed answer, and before its first byte."""
 
     @model_validator(mode="after")
     def _refuse_what_is_unsafe(self) -> Self:

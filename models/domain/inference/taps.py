@@ -18,9 +18,10 @@ LONGEST_HELD_BYTES = 65_536
 """An unfinished event longer than this is no usage chunk, which has some 300 bytes: it is passed on in the pieces it comes in."""
 
 WHOLE_BODY_BYTES = 262_144
-"""A longer body is not kept to be parsed; its usage is looked for in its last `TAIL_BYTES`."""
+"""A longer body is not kept to be parsed; its usage is found if it is in the last `TAIL_BYTES`."""
 TAIL_BYTES = 65_536
-TAIL_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+USAGE_NAME = b'"usage"'
+USAGE_FIELD = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 
 
 class Tap(Protocol):
@@ -152,7 +153,7 @@ class BodyTap:
 
     @property
     def usage(self) -> Usage | None:
-        return reported_usage(self._document().get("usage")) if self._is_whole else _tail_usage(bytes(self._kept))
+        return _last_usage(self._kept)
 
     @property
     def output_tokens(self) -> int:
@@ -168,15 +169,21 @@ class BodyTap:
         return document if isinstance(document, dict) else {}
 
 
-def _tail_usage(tail: bytes) -> Usage | None:
-    """The last `"usage": {…}` in the tail. Inside a JSON string its quotes would be escaped, so text cannot pose as usage."""
-    found = None
-    for match in TAIL_USAGE.finditer(tail):
-        found = match
-    if found is None:
-        return None
+def _last_usage(body: bytearray) -> Usage | None:
+    """From the last field of this name, without parsing the rest. In a text its quotes are escaped: no text can pose as usage."""
+    at = body.rfind(USAGE_NAME)
+    while at >= 0:
+        field = USAGE_FIELD.match(body, at) if body[at - 1 : at] != b"\\" else None
+        usage = _parsed(field.group(1)) if field is not None else None
+        if usage is not None:
+            return usage
+        at = body.rfind(USAGE_NAME, 0, at)
+    return None
+
+
+def _parsed(usage: bytes) -> Usage | None:
     try:
-        return reported_usage(orjson.loads(found.group(1)))
+        return reported_usage(orjson.loads(usage))
     except orjson.JSONDecodeError:
         return None
 

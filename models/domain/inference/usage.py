@@ -35,7 +35,7 @@ def estimated_tokens(characters: int) -> int:
 
 def input_characters(document: Mapping[str, Any]) -> int:
     """Characters of the texts that a request asks a model to read: messages, prompt or input. Images count nothing here."""
-    return sum(_characters(document.get(name)) for name in ("messages", "prompt", "input"))
+    return sum([_characters(document.get(name)) for name in ("messages", "prompt", "input")])
 
 
 def _characters(value: object) -> int:

@@ -90,9 +90,10 @@ class Volume(BaseModel):
 
 
 class Ended(BaseModel):
-    """A machine (or volume) that the provider confirms to be gone, with the moment its billing stopped, where it tells it."""
+    """A machine (or volume) that the provider confirms to be gone, with the time that it was billed for, where it tells it."""
 
     provider_id: str
+    billed_from: datetime | None = None
     billed_until: datetime | None = None
 
 
