@@ -2,27 +2,34 @@
 
 import time
 from dataclasses import dataclass
+from uuid import UUID
 
 import aiohttp
 import orjson
 from starlette.types import Message, Send
 
 from api.http.errors import Failure, failure_of, response_to
-from api.inference.caller import Presence
+from api.inference.caller import JSON, Headers, Presence
 from models.base.errors import AppError
-
-JSON = b"application/json"
 
 
 @dataclass(slots=True)
 class Journey:
-    """A request on its way: where it is now, how long it has waited for others (seconds), whether its answer has begun."""
+    """A request on its way: where it is now, how long it has waited for others (seconds), how its answer fares.
 
+    `has_begun`: the caller has been given a status. `is_sound`: nothing has gone wrong in the answer since.
+    """
+
+    record_id: UUID
+    request_id: str
+    request_headers: Headers
     arrived_s: float
     send: Send
+    fixed_headers: tuple[tuple[bytes, bytes], ...]
     waited_s: float = 0.0
     instance: str = ""
     has_begun: bool = False
+    is_sound: bool = True
     presence: Presence | None = None
 
     @property
@@ -30,10 +37,12 @@ class Journey:
         return self.presence is not None and self.presence.is_gone
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Where the answer comes from, and what this process added to it so far in milliseconds."""
+        """What every answer has: where it comes from, and what this process added to it so far in milliseconds."""
         overhead_ms = (time.perf_counter() - self.arrived_s - self.waited_s) * 1000
-        told = [(b"x-quarterdeck-overhead-ms", b"%.3f" % overhead_ms)]
-        return [(b"x-quarterdeck-instance", self.instance.encode()), *told] if self.instance else told
+        told = [(b"x-quarterdeck-overhead-ms", b"%.3f" % overhead_ms), *self.fixed_headers]
+        if self.instance:
+            told.append((b"x-quarterdeck-instance", self.instance.encode()))
+        return told
 
 
 def head(response: aiohttp.ClientResponse, journey: Journey, length: int | None) -> Message:

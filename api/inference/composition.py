@@ -4,24 +4,24 @@ from starlette.types import Receive, Scope, Send
 
 from api.inference.application import InferenceApplication
 from api.inference.detached import DetachedCalls
+from api.inference.edge import InferenceEdge
 from api.inference.exchange import Exchanges
 from api.inference.knowledge import Knowledge
 from api.inference.ledger import Ledger
 from api.inference.metering import Meter
 from api.inference.upstream import Limits, Upstream
 from api.security.authenticator import Authenticator
-from models.base.errors import ServiceUnavailable
 from models.domain.keys import decode_installation_key
 from models.repositories.database import Database
 from models.repositories.inference_journal import Journal
 from models.repositories.inference_results import AnswerSeal
-from models.settings import Settings
+from models.settings import Environment, Settings
 
 JOURNAL_FOLDER = "journal"
 
 
 class Inference:
-    """Before `start` and after `close` every request is answered with 503."""
+    """An ASGI application; before `start` and after `close` every request is answered with 503."""
 
     def __init__(
         self,
@@ -36,20 +36,18 @@ class Inference:
         self._database = database
         self._authenticator = authenticator
         self._knowledge = Knowledge(database, listen_url, installation_key, settings.worker_stale_seconds)
-        self._application: InferenceApplication | None = None
+        self._edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._application is None:
-            raise ServiceUnavailable("this process is starting or stopping; try again shortly", retry_after_s=1.0)
-        await self._application(scope, receive, send)
+        await self._edge(scope, receive, send)
 
     async def start(self) -> None:
         settings = self._settings
         limits = Limits(
             connect_s=settings.upstream_connect_timeout_s,
-            idle_s=settings.upstream_idle_timeout_s,
-            total_s=settings.upstream_timeout_s,
+            answer_s=settings.upstream_timeout_s,
             stream_s=settings.upstream_stream_timeout_s,
+            stream_idle_s=settings.upstream_stream_idle_timeout_s,
         )
         folder = settings.home / JOURNAL_FOLDER
         self._upstream = Upstream(limits)
@@ -61,15 +59,21 @@ class Inference:
         self._ledger = Ledger(self._database, folder, self._journal.folder, meter)
         await self._knowledge.start()
         await self._ledger.start()
-        self._application = InferenceApplication(
-            self._authenticator, self._knowledge, exchanges, self._detached, settings.inference_default_model
+        application = InferenceApplication(
+            self._authenticator,
+            self._knowledge,
+            exchanges,
+            self._detached,
+            default_model=settings.inference_default_model,
+            body_limit_bytes=settings.request_body_limit_bytes,
         )
+        self._edge.answer = application.answer
 
     async def close(self) -> None:
         """The server has ended its connections by now; detached calls get the drain time, then records are settled."""
-        if self._application is None:
+        if self._edge.answer is None:
             return
-        self._application = None
+        self._edge.answer = None
         await self._detached.close()
         await self._upstream.close()
         self._journal.close(is_settled=await self._ledger.close())

@@ -33,12 +33,15 @@ DRAIN_S = 5.0
 """For calls still running when the process stops, after the server has given its connections their time."""
 STOP_S = 3.0
 """For a call that is stopped to give back its key."""
-STORE_ATTEMPTS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Waits between tries to store an answer while the database is away; then it is given up, and a retry runs anew."""
+STORE_AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Waits before further tries to keep an answer while the database is away."""
 
 
 class Recorder:
-    """Stands in for the caller: keeps the answer, and passes it on for as long as somebody listens."""
+    """Stands in for the caller: keeps the answer, and passes it on for as long as somebody listens.
+
+    The end of the answer is passed on by `release` only: who has all of it finds it kept when asking again.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -46,7 +49,7 @@ class Recorder:
         self._content_type = "application/json"
         self._parts: list[bytes] = []
         self._size = 0
-        self._is_complete = False
+        self._end: Message | None = None
         self.is_attended = True
 
     async def send(self, message: Message) -> None:
@@ -55,14 +58,20 @@ class Recorder:
             self._content_type = dict(message["headers"])[b"content-type"].decode("latin-1")
         else:
             self._add(message["body"])
-            self._is_complete = not message["more_body"]
+            if not message["more_body"]:
+                self._end = message
+                return
         if self.is_attended:
             await self._send(message)
+
+    async def release(self) -> None:
+        if self._end is not None and self.is_attended:
+            await self._send(self._end)
 
     def answer(self, instance: str) -> KeptAnswer | None:
         """What to keep: whole answers that another try would not improve on."""
         is_final = 200 <= self._status < 500 and self._status not in (408, 409, 425, 429)
-        if not self._is_complete or not is_final or self._size > LARGEST_ANSWER_BYTES:
+        if self._end is None or not is_final or self._size > LARGEST_ANSWER_BYTES:
             return None
         return KeptAnswer(self._status, self._content_type, b"".join(self._parts), UUID(instance) if instance else None)
 
@@ -104,10 +113,13 @@ class DetachedCalls:
         self._running.add(task)
         task.add_done_callback(self._forget)
         try:
-            async with Presence(receive):
-                await asyncio.shield(task)
+            with Presence(receive):
+                await asyncio.wait([task])  # being cancelled here leaves the task alone
         finally:
             recorder.is_attended = False
+        if task.cancelled():
+            raise ServiceUnavailable("this process is stopping; try again shortly", retry_after_s=STOP_S)
+        task.result()
 
     async def close(self) -> None:
         if self._running:
@@ -122,12 +134,13 @@ class DetachedCalls:
         answer: KeptAnswer | None = None
         try:
             await self._exchanges.carry(asked, body, journey)
-            answer = recorder.answer(journey.instance)
+            answer = recorder.answer(journey.instance) if journey.is_sound else None
         finally:
             renewal.cancel()
-            await self._finish(claim, asked, answer)
+            await self._finish(claim, asked, answer, recorder)
 
-    async def _finish(self, claim: Claim, asked: Asked, answer: KeptAnswer | None) -> None:
+    async def _finish(self, claim: Claim, asked: Asked, answer: KeptAnswer | None, recorder: Recorder) -> None:
+        """Keep the answer or free the key, then let the caller have the end. A key that cannot be freed now is by its lease."""
         organization_id = asked.principal.organization_id
 
         async def store() -> None:
@@ -137,7 +150,10 @@ class DetachedCalls:
                 else:
                     await inference_results.keep(session, self._seal, organization_id, claim, answer)
 
-        await _persist(store)
+        is_stored = await _is_done(store)
+        await recorder.release()
+        if not is_stored and answer is not None:
+            await _insist(store)
 
     async def _renew(self, claim: Claim, asked: Asked) -> None:
         while True:
@@ -154,16 +170,20 @@ class DetachedCalls:
             logger.error("a detached call failed unexpectedly (%s)", type(error).__name__)
 
 
-async def _persist(store: Callable[[], Awaitable[None]]) -> None:
-    for wait_s in (*STORE_ATTEMPTS_S, None):
-        try:
-            await store()
+async def _insist(store: Callable[[], Awaitable[None]]) -> None:
+    for wait_s in STORE_AGAIN_S:
+        await asyncio.sleep(wait_s)
+        if await _is_done(store):
             return
-        except ServiceUnavailable as error:
-            if wait_s is None:
-                logger.warning("the answer of a detached call could not be kept (%s)", error.code)
-                return
-            await asyncio.sleep(wait_s)
+    logger.warning("the answer of a detached call could not be kept: a retry will run it anew")
+
+
+async def _is_done(store: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await store()
+    except ServiceUnavailable:
+        return False
+    return True
 
 
 async def _replay(answer: KeptAnswer, journey: Journey) -> None:
@@ -174,5 +194,6 @@ async def _replay(answer: KeptAnswer, journey: Journey) -> None:
         (b"idempotent-replayed", b"true"),
         *journey.headers(),
     ]
+    journey.has_begun = True
     await journey.send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await journey.send(piece(answer.body, more=False))

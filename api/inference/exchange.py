@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 
 from api.inference.answers import Journey, error_event, head, piece, refusal
+from api.inference.caller import CallerGone
 from api.inference.metering import Asked, Meter, Record
 from api.inference.upstream import Upstream, UpstreamFailure, failed_read, failed_status
 from models.base.errors import ServiceUnavailable
@@ -25,6 +26,7 @@ MOST_CALLS = 2
 
 SMALL_BODY_BYTES = 262_144
 """A body of known length up to this is read whole and sent in one piece."""
+STALLED_S = 60.0
 LONGEST_REFUSAL_BYTES = 65_536
 NO_WORKER_RETRY_AFTER_S = 5.0
 EVENT_STREAM = "text/event-stream"
@@ -50,7 +52,7 @@ class Exchanges:
                 code="NO_READY_WORKER",
                 retry_after_s=NO_WORKER_RETRY_AFTER_S,
             )
-        record_id, tried = new_id(), set[UUID]()
+        record_id, tried = journey.record_id, set[UUID]()
         while True:
             journey.instance = str(route.instance_id)
             record = self._meter.open(record_id, asked, route)
@@ -112,7 +114,7 @@ class Exchanges:
         await journey.send(piece(told, more=False))
 
     async def _answer(self, response: aiohttp.ClientResponse, asked: Asked, record: Record, journey: Journey) -> None:
-        is_event_stream = response.content_type == EVENT_STREAM
+        is_event_stream = response.headers.get("content-type", "").startswith(EVENT_STREAM)
         tap = asked.call.tap(is_event_stream=is_event_stream)
         length = None if is_event_stream else response.content_length
         try:
@@ -123,9 +125,13 @@ class Exchanges:
         except asyncio.CancelledError:
             record.close(_cut_short_by(journey), http_status=response.status, tap=tap)
             raise
+        except CallerGone:
+            record.close(InferenceOutcome.CANCELLED, http_status=response.status, tap=tap)
+            raise
         except UpstreamFailure as failure:
             if not journey.has_begun:
                 raise
+            journey.is_sound = False
             record.close(InferenceOutcome.INTERRUPTED, http_status=response.status, tap=tap)
             if isinstance(tap, StreamTap):
                 await journey.send(piece(error_event(failure.error, is_inside_event=tap.is_inside_event), more=False))
@@ -157,12 +163,22 @@ async def _pass_pieces(
         if is_stream:
             record.passed(tap)
         if passed:
-            await journey.send(piece(passed, more=True))
+            await _send(journey, passed)
         chunk = await _read(response, journey, has_begun=True)
     rest = tap.end()
+    journey.is_sound = not tap.has_failed
     outcome = InferenceOutcome.FAILED if tap.has_failed else InferenceOutcome.SUCCEEDED
     record.close(outcome, http_status=response.status, tap=tap)
     await journey.send(piece(rest, more=False))
+
+
+async def _send(journey: Journey, passed: bytes) -> None:
+    """Raises CallerGone for a caller that takes nothing any more: it would hold a slot of the model server for ever."""
+    try:
+        async with asyncio.timeout(STALLED_S):
+            await journey.send(piece(passed, more=True))
+    except TimeoutError:
+        raise CallerGone from None
 
 
 async def _read(response: aiohttp.ClientResponse, journey: Journey, *, has_begun: bool) -> bytes:

@@ -25,6 +25,7 @@ PROGRESS_INTERVAL_S = 0.5
 PROGRESS_CHUNKS = 32
 DISK_RETRY_AFTER_S = 5.0
 JSON_OPTIONS = orjson.OPT_UTC_Z
+ESTIMATED, REPORTED = UsageSource.ESTIMATED.value, UsageSource.REPORTED.value
 
 
 class Journal(Protocol):
@@ -35,7 +36,7 @@ class Journal(Protocol):
     def closed(self, record_id: UUID, json: bytes) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request that was understood: by whom, for which model. `input_tokens` is an estimate."""
 
@@ -57,13 +58,13 @@ class Asked:
 class Record:
     """One call of one model server. Whoever opens it closes it; closing again changes nothing."""
 
-    __slots__ = ("_chunks", "_fields", "_journal", "_noted_at_s", "_unwritten", "first_byte_at", "id", "is_closed")
+    __slots__ = ("_chunks", "_journal", "_noted_at_s", "_opened", "_unwritten", "first_byte_at", "id", "is_closed")
 
-    def __init__(self, record_id: UUID, fields: dict[str, Any], journal: Journal, unwritten: dict[UUID, bytes]) -> None:
+    def __init__(self, record_id: UUID, opened: bytes, journal: Journal, unwritten: dict[UUID, bytes]) -> None:
         self.id = record_id
         self.first_byte_at: datetime | None = None
         self.is_closed = False
-        self._fields = fields
+        self._opened = opened
         self._journal = journal
         self._unwritten = unwritten
         self._chunks = 0
@@ -98,21 +99,23 @@ class Record:
         if self.is_closed:
             return
         self.is_closed = True
-        fields = self._fields
-        fields["outcome"] = outcome
-        fields["http_status"] = http_status
-        fields["first_byte_at"] = self.first_byte_at
-        fields["completed_at"] = utc_now()
-        fields["retried_as"] = retried_as
+        fields: dict[str, Any] = {
+            "outcome": outcome.value,
+            "http_status": http_status,
+            "first_byte_at": self.first_byte_at,
+            "completed_at": utc_now(),
+            "retried_as": retried_as,
+        }
         usage = tap.usage if tap is not None else None
         if usage is not None:
-            fields["usage_source"] = UsageSource.REPORTED
+            fields["usage_source"] = REPORTED
             fields["input_tokens"], fields["output_tokens"] = usage.input_tokens, usage.output_tokens
         elif outcome is InferenceOutcome.FAILED and self.first_byte_at is None:
             fields["input_tokens"] = fields["output_tokens"] = 0
         elif tap is not None:
             fields["output_tokens"] = tap.output_tokens
-        json = orjson.dumps(fields, option=JSON_OPTIONS)
+        # The closed record is the opened one with these added; of a name that is there twice, PostgreSQL takes the last.
+        json = b"%b,%b" % (self._opened[:-1], orjson.dumps(fields, option=JSON_OPTIONS)[1:])
         try:
             self._journal.closed(self.id, json)
         except OSError as error:
@@ -139,22 +142,23 @@ class Meter:
             "model_id": model.id,
             "model": model.model_id,
             "instance_id": route.instance_id,
-            "endpoint": call.endpoint,
+            "endpoint": call.endpoint.value,
             "is_stream": call.is_stream,
             "input_tokens": asked.input_tokens,
             "output_tokens": 0,
-            "usage_source": UsageSource.ESTIMATED,
+            "usage_source": ESTIMATED,
             "started_at": utc_now(),
         }
+        json = orjson.dumps(fields, option=JSON_OPTIONS)
         try:
-            self._journal.opened(record_id, orjson.dumps(fields, option=JSON_OPTIONS))
+            self._journal.opened(record_id, json)
         except OSError as error:
             raise ServiceUnavailable(
                 "requests cannot be recorded at the moment, so none is taken; try again shortly",
                 code="METERING_UNAVAILABLE",
                 retry_after_s=DISK_RETRY_AFTER_S,
             ) from error
-        return Record(record_id, fields, self._journal, self._unwritten)
+        return Record(record_id, json, self._journal, self._unwritten)
 
     def write_what_waits(self) -> None:
         """Try again to journal the closed records that the disk refused. No more can wait than requests were open then."""

@@ -1,6 +1,6 @@
 """The inference paths as routes of the app, so that its document and its lists have them.
 
-They hand over to the inference application, where `InferenceFirst` has as a rule already sent the request: this is the long way.
+They hand over to the inference application, to which the app sends such requests before any route is looked for.
 """
 
 from typing import Any

@@ -24,12 +24,12 @@ LEFT_OUT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: to connect, between two pieces of an answer, for a whole answer and for a whole stream."""
+    """Seconds: to connect, for an answer, for a stream, between two pieces of a stream."""
 
     connect_s: float
-    idle_s: float
-    total_s: float
+    answer_s: float
     stream_s: float
+    stream_idle_s: float
 
 
 class UpstreamFailure(Exception):
@@ -61,8 +61,10 @@ class Upstream:
             read_bufsize=READ_BUFFER_BYTES,
         )
         self._timeouts = {
-            is_stream: aiohttp.ClientTimeout(total=total_s, sock_connect=limits.connect_s, sock_read=limits.idle_s)
-            for is_stream, total_s in ((False, limits.total_s), (True, limits.stream_s))
+            False: aiohttp.ClientTimeout(total=limits.answer_s, sock_connect=limits.connect_s),
+            True: aiohttp.ClientTimeout(
+                total=limits.stream_s, sock_connect=limits.connect_s, sock_read=limits.stream_idle_s
+            ),
         }
 
     async def close(self) -> None:

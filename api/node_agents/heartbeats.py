@@ -5,6 +5,7 @@ database makes batches larger, not more numerous; past the bound callers are tol
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -90,11 +91,9 @@ class Heartbeats:
     async def _run(self) -> None:
         while self._waiting or not self._is_closing:
             await self._arrived.wait()
-            try:
+            with contextlib.suppress(TimeoutError):  # the usual case: what has arrived by then is the batch
                 async with asyncio.timeout(self._gather_s):
                     await self._full.wait()
-            except TimeoutError:
-                pass  # the usual case: what has arrived by now is the batch
             await self._write(self._take())
 
     def _take(self) -> list[_Waiting]:
@@ -121,6 +120,9 @@ class Heartbeats:
             return
         try:
             outcomes = await self._record([waiting.heartbeat for waiting in batch])
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(outcome)
         except asyncio.CancelledError:
             for waiting in batch:
                 _fail(waiting, _stopping())
@@ -130,10 +132,6 @@ class Heartbeats:
                 _fail(waiting, error)
         except Exception as error:  # noqa: BLE001 - one heartbeat that cannot be written must not cost the others theirs
             await self._write_apart(batch, error)
-        else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                if not waiting.outcome.done():
-                    waiting.outcome.set_result(outcome)
 
     async def _write_apart(self, batch: list[_Waiting], error: Exception) -> None:
         if len(batch) == 1:

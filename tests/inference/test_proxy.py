@@ -4,15 +4,17 @@ from datetime import timedelta
 from io import BytesIO
 
 import orjson
-import pytest
+from aiohttp import web
 
 from models.base.clock import utc_now
 from models.domain.identity.roles import Role
 from models.domain.inference.records import InferenceOutcome, UsageSource
 from models.domain.instances.credentials import serving_key
+from models.domain.instances.state import DesiredStatus, InstanceStatus
+from models.settings import Settings
 from models.settings.derived import installation_key
-from tests.inference.running import Api, recorded, routable, until
 from tests.inference.model_server import ModelServer, model_server, refusing
+from tests.inference.running import Api, recorded, routable, until
 from tests.inference.world import MODEL, World
 
 
@@ -55,21 +57,22 @@ async def test_the_callers_credentials_stay_here(api: Api, world: World, upstrea
     assert world.tenant.api_key not in orjson.dumps(heard).decode()
 
 
-@pytest.mark.parametrize("name", ["uuid", "code", "model_id", "padded"])
-async def test_a_model_goes_by_three_names(name: str, api: Api, world: World, upstream: ModelServer) -> None:
-    asked = {"uuid": str(world.model_id), "code": "echo", "model_id": MODEL, "padded": f"  {MODEL} "}[name]
-    async with api.chat(world.tenant.headers, model=asked) as response:
-        assert response.status == 200
-    assert upstream.heard[0].body["model"] == MODEL
+async def test_a_model_goes_by_three_names(api: Api, world: World, upstream: ModelServer) -> None:
+    for name in (str(world.model_id), "echo", MODEL, f"  {MODEL} "):
+        async with api.chat(world.tenant.headers, model=name) as response:
+            assert response.status == 200
+    assert [heard.body["model"] for heard in upstream.heard] == [MODEL] * 4
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings", "/v1/chat/completions/"])
-async def test_other_endpoints(path: str, api: Api, world: World, upstream: ModelServer) -> None:
-    async with api.post(path, json={"model": "echo", "prompt": "a", "input": "b"}, headers=world.tenant.headers) as response:
-        assert response.status == 200
-    assert upstream.heard[0].path == path.rstrip("/")
-    [record] = await recorded(world, 1)
-    assert record.endpoint == path.rstrip("/")
+async def test_other_endpoints(api: Api, world: World, upstream: ModelServer) -> None:
+    paths = ["/v1/completions", "/v1/embeddings", "/v1/chat/completions/"]
+    for path in paths:
+        body = {"model": "echo", "prompt": "a", "input": "b"}
+        async with api.post(path, json=body, headers=world.tenant.headers) as response:
+            assert response.status == 200
+    expected = [path.rstrip("/") for path in paths]
+    assert [heard.path for heard in upstream.heard] == expected
+    assert [record.endpoint for record in await recorded(world, 3)] == expected
 
 
 async def test_the_key_may_come_in_either_header(api: Api, world: World, upstream: ModelServer) -> None:
@@ -106,7 +109,7 @@ async def test_a_revoked_key_is_refused_within_a_second(api: Api, world: World, 
     async def refused() -> bool:
         async with api.chat(world.tenant.headers) as response:
             statuses.append(response.status)
-            return response.status == 401
+            return bool(response.status == 401)
 
     deadline = utc_now() + timedelta(seconds=1)
     while not await refused():
@@ -114,39 +117,39 @@ async def test_a_revoked_key_is_refused_within_a_second(api: Api, world: World, 
     assert set(statuses) <= {200, 401}
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "param"),
-    [
-        (b"{", "invalid_json", None),
-        (b"", "invalid_json", None),
-        (b"[1]", "invalid_json", None),
-        (b'"x"', "invalid_json", None),
-        (b'{"model": "\xff"}', "invalid_json", None),
-        (b'{"messages": []}', "missing_model", "model"),
-        (b'{"model": "  "}', "missing_model", "model"),
-        (b'{"model": null}', "missing_model", "model"),
-        (b'{"model": 5}', "invalid_parameter", "model"),
-        (b'{"model": "echo", "stream": "yes"}', "invalid_parameter", "stream"),
-        (b'{"model": "echo", "stream_options": 1}', "invalid_parameter", "stream_options"),
-        (b'{"model": "echo", "x": ' + b"[" * 300 + b"]" * 300 + b"}", "invalid_json", None),
-        (b"[" * 5000, "invalid_json", None),
-    ],
-)
-async def test_bad_bodies(body: bytes, code: str, param: str | None, api: Api, world: World) -> None:
+BAD_BODIES: list[tuple[bytes, str, str | None]] = [
+    (b"{", "invalid_json", None),
+    (b"", "invalid_json", None),
+    (b"[1]", "invalid_json", None),
+    (b'"x"', "invalid_json", None),
+    (b'{"model": "\xff"}', "invalid_json", None),
+    (b'{"messages": []}', "missing_model", "model"),
+    (b'{"model": "  "}', "missing_model", "model"),
+    (b'{"model": null}', "missing_model", "model"),
+    (b'{"model": 5}', "invalid_parameter", "model"),
+    (b'{"model": "echo", "stream": "yes"}', "invalid_parameter", "stream"),
+    (b'{"model": "echo", "stream_options": 1}', "invalid_parameter", "stream_options"),
+    (b'{"model": "echo", "x": ' + b"[" * 300 + b"]" * 300 + b"}", "invalid_json", None),
+    (b"[" * 5000, "invalid_json", None),
+]
+
+
+async def test_bad_bodies(api: Api, world: World) -> None:
     headers = {**world.tenant.headers, "Content-Type": "application/json"}
-    async with api.post("/v1/chat/completions", data=body, headers=headers) as response:
-        error = (await response.json())["error"]
-    assert response.status == 400
-    assert (error["code"], error["param"], error["type"]) == (code, param, "invalid_request_error")
+    for body, code, param in BAD_BODIES:
+        async with api.post("/v1/chat/completions", data=body, headers=headers) as response:
+            error = (await response.json())["error"]
+        assert response.status == 400, body[:40]
+        assert (error["code"], error["param"], error["type"]) == (code, param, "invalid_request_error")
 
 
-@pytest.mark.parametrize("model", ["nobody/knows", "00000000-0000-0000-0000-000000000000", "retired", "x" * 5000, "\u0000"])
-async def test_unknown_and_inactive_models(model: str, api: Api, world: World) -> None:
+async def test_unknown_and_inactive_models(api: Api, world: World) -> None:
     world.add_model("retired", "example/retired", is_active=False)
-    async with api.chat(world.tenant.headers, model=model) as response:
-        error = (await response.json())["error"]
-    assert response.status == 404
-    assert (error["code"], error["param"]) == ("model_not_found", "model")
+    for model in ("nobody/knows", "00000000-0000-0000-0000-000000000000", "retired", "x" * 5000, "\u0000"):
+        async with api.chat(world.tenant.headers, model=model) as response:
+            error = (await response.json())["error"]
+        assert response.status == 404
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
 
 
 async def test_a_new_model_is_known_at_once(api: Api, world: World) -> None:
@@ -154,7 +157,7 @@ async def test_a_new_model_is_known_at_once(api: Api, world: World) -> None:
 
     async def is_known() -> bool:
         async with api.chat(world.tenant.headers, model="fresh") as response:
-            return (await response.json())["error"]["code"] == "no_ready_worker"
+            return bool((await response.json())["error"]["code"] == "no_ready_worker")
 
     deadline = utc_now() + timedelta(seconds=2)
     while not await is_known():
@@ -188,8 +191,6 @@ async def test_models_lists_what_is_ready(api: Api, world: World, upstream: Mode
 
 
 async def test_only_ready_fresh_instances_that_announce_the_model(api: Api, world: World) -> None:
-    from models.domain.instances.state import DesiredStatus, InstanceStatus
-
     async with model_server() as server:
         world.add_instance(server.port, silent_s=121)
         world.add_instance(server.port, announced="example/another")
@@ -204,7 +205,9 @@ async def test_only_ready_fresh_instances_that_announce_the_model(api: Api, worl
 
 
 async def test_a_refusal_goes_to_the_caller_as_it_is(api: Api, world: World, upstream: ModelServer) -> None:
-    upstream.script = refusing(422, {"error": {"message": "too long"}, "extra": 1}, {"Retry-After": "3", "X-Inner": "no"})
+    upstream.script = refusing(
+        422, {"error": {"message": "too long"}, "extra": 1}, {"Retry-After": "3", "X-Inner": "no"}
+    )
     async with api.chat(world.tenant.headers) as response:
         assert response.status == 422
         assert await response.json() == {"error": {"message": "too long"}, "extra": 1}
@@ -215,9 +218,7 @@ async def test_a_refusal_goes_to_the_caller_as_it_is(api: Api, world: World, ups
 
 
 async def test_a_refusal_that_repeats_our_key_is_replaced(api: Api, world: World, upstream: ModelServer) -> None:
-    async def script(request):  # type: ignore[no-untyped-def]
-        from aiohttp import web
-
+    async def script(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": f"bad header {request.headers['Authorization']}"}, status=400)
 
     upstream.script = script
@@ -228,14 +229,12 @@ async def test_a_refusal_that_repeats_our_key_is_replaced(api: Api, world: World
     assert orjson.loads(text)["error"]["code"] == "upstream_refused_request"
 
 
-@pytest.mark.parametrize("status", [401, 403, 302, 500])
-async def test_trouble_of_the_model_server_is_not_the_callers(
-    status: int, api: Api, world: World, upstream: ModelServer
-) -> None:
-    upstream.script = refusing(status, {"error": "secret inner words"}, {"Location": "http://127.0.0.1:1/"})
-    async with api.chat(world.tenant.headers) as response:
-        assert response.status == 502
-        assert "inner" not in await response.text()
+async def test_trouble_of_the_model_server_is_not_the_callers(api: Api, world: World, upstream: ModelServer) -> None:
+    for status in (401, 403, 302, 500):
+        upstream.script = refusing(status, {"error": "secret inner words"}, {"Location": "http://127.0.0.1:1/"})
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 502
+            assert "inner" not in await response.text()
 
 
 async def test_wrong_methods_paths_and_types(api: Api, world: World) -> None:
@@ -267,7 +266,9 @@ async def test_a_large_body_goes_through(api: Api, world: World, upstream: Model
     assert upstream.heard[0].body["messages"][0]["content"] == text
 
 
-async def test_nothing_private_is_written_down(api: Api, world: World, upstream: ModelServer, settings) -> None:
+async def test_nothing_private_is_written_down(
+    api: Api, world: World, upstream: ModelServer, settings: Settings
+) -> None:
     async with api.chat(world.tenant.headers, messages=[{"role": "user", "content": "planted-secret"}]) as response:
         assert response.status == 200
         assert "hello" in await response.text()

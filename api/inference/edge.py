@@ -1,0 +1,85 @@
+"""The outermost layer of the inference API.
+
+It does what `api.http.middleware` does for every other path (request id, headers, limit on bodies, a body for every failure), in
+one step instead of six layers of callables: those cost as much as everything else that this process does for a request
+(benchmarks/proxy.py).
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from starlette.types import Receive, Scope, Send
+
+from activities.runtime.context import RequestContext, set_context
+from api.http.errors import UNEXPECTED, Failure, failure_of, response_to
+from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpected
+from api.inference.answers import Journey, piece
+from api.inference.caller import CallerGone, Headers, Refused
+from models.base.errors import AppError, PayloadTooLarge, ServiceUnavailable
+from models.base.ids import new_id
+
+PREFIX = "/v1/"
+STARTING_RETRY_AFTER_S = 1.0
+
+Answer = Callable[[Scope, Receive, Journey], Awaitable[None]]
+
+
+def is_inference(scope: Scope) -> bool:
+    return scope["type"] == "http" and str(scope["path"]).startswith(PREFIX)
+
+
+class InferenceEdge:
+    """An ASGI application around `answer`, which is None while this process starts or stops: then it is 503."""
+
+    def __init__(self, *, hsts: bool) -> None:
+        self.answer: Answer | None = None
+        self._headers = (*SECURITY_HEADERS, HSTS) if hsts else SECURITY_HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_headers = dict(scope["headers"])
+        record_id = new_id()
+        request_id = _request_id(request_headers) or str(record_id)
+        headers = ((b"x-request-id", request_id.encode()), *self._headers)
+        journey = Journey(record_id, request_id, request_headers, time.perf_counter(), send, headers)
+        set_context(RequestContext(request_id=request_id))
+        try:
+            if self.answer is None:
+                raise ServiceUnavailable(
+                    "this process is starting or stopping; try again shortly", retry_after_s=STARTING_RETRY_AFTER_S
+                )
+            await self.answer(scope, receive, journey)
+        except CallerGone:
+            return
+        except Refused as refused:
+            await _refuse(refused.failure, scope, journey, send)
+        except AppError as error:
+            await _refuse(_failure(error), scope, journey, send)
+        except Exception as error:  # noqa: BLE001  (the last handler there is)
+            log_unexpected(scope, error)
+            await _refuse(UNEXPECTED, scope, journey, send)
+
+
+async def _refuse(failure: Failure, scope: Scope, journey: Journey, send: Send) -> None:
+    """An answer that has begun cannot become an error: the server closes the connection of one that is left unfinished."""
+    if journey.has_begun:
+        return
+    response = response_to(failure, scope["path"], journey.request_id)
+    own = {name for name, _ in response.raw_headers}
+    headers = [*response.raw_headers, *(pair for pair in journey.headers() if pair[0] not in own)]
+    if failure.status == PayloadTooLarge.status:
+        headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send(piece(bytes(response.body), more=False))
+
+
+def _failure(error: AppError) -> Failure:
+    """Its `param`, where the details name one, has a place of its own in OpenAI's error body."""
+    param = error.details.get("param")
+    return replace(failure_of(error), param=None if param is None else str(param))
+
+
+def _request_id(headers: Headers) -> str | None:
+    """The caller's own, if it is fit to be repeated."""
+    given = headers.get(b"x-request-id")
+    return given.decode() if given is not None and REQUEST_ID.fullmatch(given) else None

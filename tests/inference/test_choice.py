@@ -1,0 +1,196 @@
+"""Which instance takes a request, and who takes over."""
+
+import asyncio
+import collections
+import socket
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+
+from models.domain.inference.records import InferenceOutcome
+from models.domain.instances.state import InstanceStatus
+from tests.inference.model_server import Script, breaking, model_server, refusing, stream_of
+from tests.inference.running import Api, recorded, routable, until
+from tests.inference.world import World
+
+
+async def disconnecting(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+async def silent_after_head(request: web.Request) -> web.StreamResponse:
+    response = await stream_of(request)
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+@pytest.mark.parametrize(
+    "script",
+    [refusing(503, {"error": "loading"}), refusing(502, {}), refusing(504, {}), refusing(401, {}), disconnecting],
+    ids=["503", "502", "504", "401", "disconnect"],
+)
+async def test_another_instance_takes_over_before_the_first_byte(script: Script, api: Api, world: World) -> None:
+    async with model_server(script) as bad, model_server() as good:
+        bad_id = world.add_instance(bad.port, queue_depth=0)
+        good_id = world.add_instance(good.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 200
+            assert response.headers["x-quarterdeck-instance"] == str(good_id)
+    first, second = await recorded(world, 2)
+    assert (first.instance_id, first.outcome, first.retried_as) == (bad_id, InferenceOutcome.FAILED, second.id)
+    assert (second.instance_id, second.outcome, second.retried_as) == (good_id, InferenceOutcome.SUCCEEDED, None)
+    assert first.request_id == second.request_id
+    assert first.input_tokens + first.output_tokens == 0
+    assert (second.input_tokens, second.output_tokens) == (7, 3)
+
+
+async def test_a_stream_that_dies_before_its_first_byte_is_retried(api: Api, world: World) -> None:
+    async with model_server(silent_after_head) as bad, model_server(silent_after_head) as good:
+        world.add_instance(bad.port, queue_depth=0)
+        world.add_instance(good.port, queue_depth=9)
+        good.script = None
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers, stream=True) as response:
+            assert response.status == 200
+            assert b"hello" in await response.read()
+    assert len(await recorded(world, 2)) == 2
+
+
+async def test_an_unreachable_instance_is_passed_over(api: Api, world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dead_port = taken.getsockname()[1]
+    async with model_server() as good:
+        world.add_instance(dead_port, queue_depth=0)
+        world.add_instance(good.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 200
+
+
+async def test_there_is_one_retry_and_no_more(api: Api, world: World) -> None:
+    async with model_server(refusing(503, {})) as a, model_server(refusing(503, {})) as b, model_server() as good:
+        world.add_instance(a.port, queue_depth=0)
+        world.add_instance(b.port, queue_depth=1)
+        world.add_instance(good.port, queue_depth=2)
+        await routable(api, world, 3)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 503
+            assert response.headers["retry-after"]
+            assert (await response.json())["error"]["code"] == "upstream_unavailable"
+        assert good.heard == []
+    rows = await recorded(world, 2)
+    assert [row.retried_as for row in rows] == [rows[1].id, None]
+
+
+async def test_nothing_is_retried_after_a_byte(api: Api, world: World) -> None:
+    async with model_server(breaking(after=1)) as bad, model_server() as other:
+        world.add_instance(bad.port, queue_depth=0)
+        world.add_instance(other.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers, stream=True) as response:
+            assert response.status == 200
+            await response.read()
+        assert other.heard == []
+    assert len(await recorded(world, 1)) == 1
+
+
+async def test_a_timeout_is_not_retried(api: Api, world: World) -> None:
+    """The first server may still be working: asking another would pay twice."""
+
+    async def never(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with model_server(never) as slow, model_server() as other:
+        world.add_instance(slow.port, queue_depth=0)
+        world.add_instance(other.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 504
+        assert other.heard == []
+        await until(lambda: slow.running == 0)
+    [record] = await recorded(world, 1)
+    assert (record.outcome, record.input_tokens) == (InferenceOutcome.INTERRUPTED, 2)
+
+
+@pytest.mark.parametrize("header", ["X-Quarterdeck-Session", "X-Inventiv-Session"])
+async def test_a_session_stays_where_it_is_while_others_come_and_go(header: str, api: Api, world: World) -> None:
+    async def instance_of(session: str) -> str:
+        async with api.chat({**world.tenant.headers, header: session}) as response:
+            assert response.status == 200
+            return str(response.headers["x-quarterdeck-instance"])
+
+    async with model_server() as server:
+        ids = [world.add_instance(server.port) for _ in range(4)]
+        await routable(api, world, 4)
+        before = {f"session-{number}": await instance_of(f"session-{number}") for number in range(12)}
+        assert len(set(before.values())) > 1
+        assert all([await instance_of(session) == instance for session, instance in before.items()])
+        gone = before["session-0"]
+        world.change_instance(UUID(gone), status=InstanceStatus.DRAINING)
+        await routable(api, world, 3)
+        world.add_instance(server.port)
+        await routable(api, world, 4)
+        after = {session: await instance_of(session) for session in before}
+        moved = {session for session in before if before[session] != after[session]}
+        newcomer = set(after.values()) - {str(identifier) for identifier in ids}
+        assert all(before[session] == gone or after[session] in newcomer for session in moved)
+        assert "session-0" in moved
+        assert {heard.headers.get("x-quarterdeck-session") for heard in server.heard} == set(before)
+
+
+async def test_requests_spread_over_idle_instances(api: Api, world: World) -> None:
+    async with model_server() as server:
+        for _ in range(3):
+            world.add_instance(server.port)
+        await routable(api, world, 3)
+        counts: collections.Counter[str] = collections.Counter()
+        for _ in range(9):
+            async with api.chat(world.tenant.headers) as response:
+                counts[response.headers["x-quarterdeck-instance"]] += 1
+    assert sorted(counts.values()) == [3, 3, 3]
+
+
+async def test_the_least_busy_instance_comes_first(api: Api, world: World) -> None:
+    release = asyncio.Event()
+
+    async def held(_request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return web.json_response({"choices": []})
+
+    async with model_server(held) as busy, model_server(held) as idle:
+        world.add_instance(busy.port, queue_depth=0)
+        world.add_instance(idle.port, queue_depth=5)
+        await routable(api, world, 2)
+
+        async def one() -> int:
+            async with api.chat(world.tenant.headers) as response:
+                return int(response.status)
+
+        first = asyncio.create_task(one())
+        await until(lambda: busy.running == 1)
+        second = asyncio.create_task(one())
+        await until(lambda: idle.running == 1)
+        release.set()
+        assert set(await asyncio.gather(first, second)) == {200}
+
+
+async def test_a_reinstalled_instance_gets_its_new_key(api: Api, world: World) -> None:
+    async with model_server() as server:
+        world.add_instance(server.port, generation=1)
+        await routable(api, world, 1)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 200
+        other = world.add_instance(server.port, generation=2)
+        await routable(api, world, 2)
+        for _ in range(2):
+            async with api.chat(world.tenant.headers) as response:
+                assert response.status == 200
+    keys = {heard.headers["authorization"] for heard in server.heard}
+    assert len(keys) == 2
+    assert other is not None

@@ -1,0 +1,378 @@
+"""What happens while the database is away, routes are old, the disk refuses, and processes die."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import orjson
+import psycopg
+import pytest
+
+from api.inference.ledger import Ledger
+from api.inference.metering import Asked, Meter, Record
+from models.base.errors import ServiceUnavailable
+from models.base.ids import new_id
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Role
+from models.domain.inference.calls import Endpoint, parse_call
+from models.domain.inference.records import InferenceOutcome, UsageSource
+from models.domain.inference.resolution import CatalogModel
+from models.domain.inference.routing import Route
+from models.repositories.database import Database
+from models.repositories.inference_journal import Journal, JournalReader
+from tests.inference.model_server import ModelServer, endless, model_server
+from tests.inference.running import INSTALLATION_KEY, Api, recorded, routable, until
+from tests.inference.world import MODEL, World
+from tests.servers import TestDatabase, TestPostgres
+from workers.embedded.ports import free_port
+
+
+@contextlib.contextmanager
+def database_away(postgres: TestPostgres, database: TestDatabase) -> Iterator[None]:
+    """Nobody can connect to the test's database, and whoever was connected is thrown out."""
+    admin = postgres.server.url("postgres")
+
+    def allow(is_allowed: bool) -> None:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS {str(is_allowed).lower()}')
+            if not is_allowed:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database.name]
+                )
+
+    allow(False)
+    try:
+        yield
+    finally:
+        allow(True)
+
+
+def journal_bytes(home: Path) -> int:
+    return sum(path.stat().st_size for path in home.rglob("*.log"))
+
+
+async def test_an_outage_of_the_database_loses_and_doubles_nothing(
+    api: Api, world: World, upstream: ModelServer, postgres: TestPostgres, database: TestDatabase
+) -> None:
+    with database_away(postgres, database):
+        for _ in range(60):
+            async with api.chat(world.tenant.headers) as response:
+                assert response.status == 200
+        assert journal_bytes(api.state.settings.home) > 60 * 500
+    rows = await recorded(world, 60, 15)
+    assert len({row.id for row in rows}) == 60
+    assert sum(row.output_tokens for row in rows) == 60 * 3
+
+
+async def test_litellm_38193_db_outage_rss(world: World, database: TestDatabase, tmp_path: Path) -> None:
+    """While the ledger cannot be written, records wait on disk and memory stays flat; afterwards each is there once."""
+    journal = Journal(tmp_path, segment_bytes=1_000_000)
+    meter = Meter(journal)
+    away, back = Database("postgresql://nobody@127.0.0.1:1/nothing"), Database(database.api)
+    ledger = Ledger(away, tmp_path, journal.folder, meter)
+
+    async def spend(count: int) -> None:
+        for number in range(count):
+            record(meter, world).close(InferenceOutcome.SUCCEEDED, http_status=200)
+            if number % 1000 == 0:
+                with pytest.raises(ServiceUnavailable):
+                    await ledger.flush()
+
+    try:
+        await spend(1_001)
+        gc.collect()
+        tracemalloc.start()
+        await spend(5_000)
+        gc.collect()
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert journal_bytes(tmp_path) > 4_000_000
+        assert grown < 500_000
+        ledger._database = back
+        await ledger.flush()
+        await ledger.flush()
+        assert len(world.requests()) == 6_001
+        assert journal_bytes(tmp_path) < 1_500_000
+    finally:
+        await away.close()
+        await back.close()
+        journal.close(is_settled=True)
+
+
+async def test_a_record_that_the_database_refuses_holds_up_nobody(
+    world: World, database: TestDatabase, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path)
+    meter = Meter(journal)
+    db = Database(database.api)
+    try:
+        for number in range(30):
+            record(meter, world).close(InferenceOutcome.SUCCEEDED, http_status=200)
+            if number == 10:
+                good = JournalReader(journal.folder).lines(100)[0][-1]
+                fields = orjson.loads(good.json)
+                journal.closed(new_id(), orjson.dumps({**fields, "id": new_id(), "outcome": "eaten by a grue"}))
+                journal.closed(new_id(), orjson.dumps({**fields, "id": new_id(), "organization_id": new_id()}))
+                journal.closed(new_id(), good.json)  # and the same once more
+        await Ledger(db, tmp_path, journal.folder, meter).flush()
+        assert len(world.requests()) == 30
+    finally:
+        await db.close()
+        journal.close(is_settled=True)
+
+
+async def test_processes_that_adopt_at_once_write_each_record_once(
+    world: World, database: TestDatabase, tmp_path: Path
+) -> None:
+    for _ in range(5):
+        dead = Journal(tmp_path)
+        meter = Meter(dead)
+        record(meter, world)
+        for _ in range(20):
+            record(meter, world).close(InferenceOutcome.SUCCEEDED, http_status=200)
+        dead.close(is_settled=False)
+    db = Database(database.api)
+    adopters = [(journal := Journal(tmp_path), Ledger(db, tmp_path, journal.folder, Meter(journal))) for _ in range(3)]
+    try:
+        await asyncio.gather(*(ledger.adopt() for _, ledger in adopters))
+    finally:
+        await db.close()
+        for journal, _ in adopters:
+            journal.close(is_settled=True)
+    rows = world.requests()
+    assert len(rows) == 105
+    assert sum(row.outcome is InferenceOutcome.INTERRUPTED for row in rows) == 5
+    assert journal_bytes(tmp_path) == 0
+
+
+def record(meter: Meter, world: World) -> Record:
+    principal = Principal(user_id=world.tenant.user_id, organization_id=world.tenant.organization_id, role=Role.USER)
+    call = parse_call(Endpoint.CHAT_COMPLETIONS, b'{"model": "echo"}')
+    asked = Asked("a-request", principal, call, CatalogModel(world.model_id, "echo", MODEL), 5)
+    route = Route(
+        instance_id=new_id(), organization_id=principal.organization_id, generation=1, model_id=MODEL, url="",
+        authorization="", queue_depth=0, fresh_until_s=0.0, last_seen_epoch_s=0,
+    )  # fmt: skip
+    return meter.open(new_id(), asked, route)
+
+
+async def test_requests_go_on_for_30_s_without_the_database_and_then_wait(
+    api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge = api.state.inference._knowledge
+    listener = knowledge._routes._listener
+    real = listener._verified_at
+    assert real is not None
+    monkeypatch.setattr(type(listener), "age_s", property(lambda self: 29.0 if self is listener else 0.0))
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 200
+    monkeypatch.setattr(type(listener), "age_s", property(lambda self: 30.1 if self is listener else 0.0))
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 503
+        assert response.headers["retry-after"]
+        assert (await response.json())["error"]["code"] == "routes_stale"
+    async with api.client.get(f"{api.url}/v1/models", headers=world.tenant.headers) as response:
+        assert response.status == 503
+
+
+async def test_after_a_lost_listener_everything_is_read_again(
+    api: Api, world: World, upstream: ModelServer, postgres: TestPostgres, database: TestDatabase
+) -> None:
+    async with model_server() as late:
+        with database_away(postgres, database):
+            await asyncio.sleep(0.1)
+        world.add_instance(late.port)  # its notification may come while nobody listens
+        await routable(api, world, 2)
+
+
+async def test_a_silent_agent_is_routed_around_without_any_notification(api: Api, world: World) -> None:
+    async with model_server() as server:
+        world.add_instance(server.port, silent_s=119)
+        await routable(api, world, 1)
+        await routable(api, world, 0)
+
+
+async def test_while_the_disk_refuses_nothing_is_spent(
+    api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = api.state.inference._journal
+    monkeypatch.setattr(journal, "_append", lambda _line: (_ for _ in ()).throw(OSError(28, "no space")))
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 503
+        assert (await response.json())["error"]["code"] == "metering_unavailable"
+    assert upstream.heard == []
+    monkeypatch.undo()
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 200
+    await recorded(world, 1)
+
+
+async def test_a_close_that_the_disk_refused_is_written_later(
+    api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = api.state.inference._journal
+    real = journal._append
+    monkeypatch.setattr(
+        journal,
+        "_append",
+        lambda line: real(line) if line.startswith(b"o") else (_ for _ in ()).throw(OSError(28, "full")),
+    )
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 200
+    assert world.requests() == []
+    monkeypatch.undo()
+    [record] = await recorded(world, 1)
+    assert record.output_tokens == 3
+
+
+class ApiProcess:
+    """`python -m api` as its own process."""
+
+    def __init__(self, home: Path, database: TestDatabase) -> None:
+        self.port = free_port()
+        environment = {
+            **os.environ,
+            "QUARTERDECK_HOME": str(home),
+            "QUARTERDECK_INSTALLATION_KEY": INSTALLATION_KEY,
+            "QUARTERDECK_DATABASE_URL_API": database.api,
+            "QUARTERDECK_API_PORT": str(self.port),
+            "QUARTERDECK_LOG_LEVEL": "warning",
+        }
+        self.process = subprocess.Popen([sys.executable, "-m", "api"], env=environment)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+async def answers(client: aiohttp.ClientSession, api: ApiProcess, world: World) -> None:
+    """Wait until the process has a route."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with client.get(f"{api.url}/v1/models", headers=world.tenant.headers) as response:
+                if response.status == 200 and (await response.json())["data"]:
+                    return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the API process did not answer in time")
+
+
+@pytest.fixture
+def api_processes(tmp_path: Path, database: TestDatabase) -> Iterator[list[ApiProcess]]:
+    started: list[ApiProcess] = []
+    yield started
+    for api in started:
+        if api.process.poll() is None:
+            api.kill()
+
+
+async def test_kill_9_in_the_middle_of_streams(
+    world: World, database: TestDatabase, tmp_path: Path, api_processes: list[ApiProcess]
+) -> None:
+    """Every request that reached a model server is in the ledger once, whoever has to write it there."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "12345678"}], "stream": True}
+    async with model_server(endless()) as upstream, aiohttp.ClientSession() as client:
+        world.add_instance(upstream.port)
+        first = ApiProcess(tmp_path, database)
+        api_processes.append(first)
+        await answers(client, first, world)
+        streams = [
+            await client.post(f"{first.url}/v1/chat/completions", json=body, headers=world.tenant.headers)
+            for _ in range(5)
+        ]
+        received = [b""] * len(streams)
+        for _ in range(100):
+            received = [text + await stream.content.readany() for text, stream in zip(received, streams, strict=True)]
+        first.kill()
+        await until(lambda: upstream.running == 0)
+        second = ApiProcess(tmp_path, database)
+        api_processes.append(second)
+        rows = await recorded(world, 5, 25)
+        assert second.stop() is not None
+        for stream in streams:
+            stream.close()
+    for row, text in zip(sorted(rows, key=lambda row: row.started_at), received, strict=True):
+        assert row.outcome is InferenceOutcome.INTERRUPTED
+        assert row.usage_source is UsageSource.ESTIMATED
+        assert row.input_tokens == 2
+        passed = text.count(b'"word"')
+        assert passed - 33 <= row.output_tokens <= passed + 60  # at most 32 chunks behind; the pipes hold some more
+        assert row.completed_at > row.started_at
+    assert {row.request_id for row in rows} == {stream.headers["x-request-id"] for stream in streams}
+    assert list((tmp_path / "journal").rglob("*.log")) == []
+
+
+async def test_kill_9_while_the_database_is_away(
+    world: World, database: TestDatabase, postgres: TestPostgres, tmp_path: Path, api_processes: list[ApiProcess]
+) -> None:
+    body = {"model": MODEL, "messages": []}
+    async with model_server() as upstream, aiohttp.ClientSession() as client:
+        world.add_instance(upstream.port)
+        first = ApiProcess(tmp_path, database)
+        api_processes.append(first)
+        await answers(client, first, world)
+        with database_away(postgres, database):
+            for _ in range(20):
+                async with client.post(
+                    f"{first.url}/v1/chat/completions", json=body, headers=world.tenant.headers
+                ) as response:
+                    assert response.status == 200
+            first.kill()
+        api_processes.append(ApiProcess(tmp_path, database))
+        rows = await recorded(world, 20, 25)
+    assert {row.outcome for row in rows} == {InferenceOutcome.SUCCEEDED}
+    assert {row.output_tokens for row in rows} == {3}
+
+
+async def test_a_graceful_stop_leaves_no_journal(
+    world: World, database: TestDatabase, tmp_path: Path, api_processes: list[ApiProcess]
+) -> None:
+    async with model_server() as upstream, aiohttp.ClientSession() as client:
+        world.add_instance(upstream.port)
+        api = ApiProcess(tmp_path, database)
+        api_processes.append(api)
+        await answers(client, api, world)
+        async with client.post(
+            f"{api.url}/v1/chat/completions", json={"model": MODEL}, headers=world.tenant.headers
+        ) as response:
+            assert response.status == 200
+        api.stop()
+    assert len(world.requests()) == 1
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+async def test_a_stop_in_the_middle_of_a_stream_is_on_record(
+    world: World, database: TestDatabase, tmp_path: Path, api_processes: list[ApiProcess]
+) -> None:
+    """The server's grace is over: the stream is cut, its slot freed, its record written before the process ends."""
+    body = {"model": MODEL, "messages": [], "stream": True}
+    async with model_server(endless()) as upstream, aiohttp.ClientSession() as client:
+        world.add_instance(upstream.port)
+        api = ApiProcess(tmp_path, database)
+        api_processes.append(api)
+        await answers(client, api, world)
+        stream = await client.post(f"{api.url}/v1/chat/completions", json=body, headers=world.tenant.headers)
+        await stream.content.readany()
+        await asyncio.to_thread(api.stop)
+        await until(lambda: upstream.running == 0)
+        stream.close()
+    [row] = world.requests()
+    assert row.outcome is InferenceOutcome.INTERRUPTED
+    assert row.output_tokens > 1

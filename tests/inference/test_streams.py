@@ -1,0 +1,227 @@
+"""Streams: bytes as they come, usage counted once, ends of every kind."""
+
+import asyncio
+import socket
+import time
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+
+from models.domain.inference.records import InferenceOutcome, UsageSource
+from tests.inference.model_server import (
+    DONE,
+    USAGE,
+    USAGE_CHUNK,
+    ModelServer,
+    breaking,
+    chunk,
+    endless,
+    stalling,
+    stream_of,
+    streaming,
+)
+from tests.inference.running import Api, recorded, until
+from tests.inference.world import MODEL, World
+
+WORDS = [chunk("one"), chunk(" two"), chunk(" three")]
+
+
+async def test_a_stream_asks_for_usage_and_strips_the_extra_chunk(
+    api: Api, world: World, upstream: ModelServer
+) -> None:
+    upstream.script = streaming(*WORDS, USAGE_CHUNK, DONE)
+    async with api.chat(world.tenant.headers, stream=True, stream_options={"other": 1}) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert await response.read() == b"".join([*WORDS, DONE])
+    assert upstream.heard[0].body["stream_options"] == {"other": 1, "include_usage": True}
+    [record] = await recorded(world, 1)
+    assert (record.input_tokens, record.output_tokens, record.usage_source) == (7, 3, UsageSource.REPORTED)
+    assert record.outcome is InferenceOutcome.SUCCEEDED
+    assert record.is_stream
+    assert record.first_byte_at is not None
+
+
+async def test_who_asks_for_usage_gets_every_byte(api: Api, world: World, upstream: ModelServer) -> None:
+    upstream.script = streaming(*WORDS, USAGE_CHUNK, DONE)
+    async with api.chat(world.tenant.headers, stream=True, stream_options={"include_usage": True}) as response:
+        assert await response.read() == b"".join([*WORDS, USAGE_CHUNK, DONE])
+    [record] = await recorded(world, 1)
+    assert record.output_tokens == 3
+
+
+async def test_usage_with_the_last_content_stays_and_counts(api: Api, world: World, upstream: ModelServer) -> None:
+    last = chunk("!", usage=USAGE)
+    upstream.script = streaming(*WORDS, last, DONE)
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        assert await response.read() == b"".join([*WORDS, last, DONE])
+    [record] = await recorded(world, 1)
+    assert (record.output_tokens, record.usage_source) == (3, UsageSource.REPORTED)
+
+
+async def test_chunks_arrive_while_the_model_is_still_writing(api: Api, world: World, upstream: ModelServer) -> None:
+    may_go_on = asyncio.Event()
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = await stream_of(request)
+        await response.write(WORDS[0])
+        await may_go_on.wait()
+        await response.write(WORDS[1])
+        return response
+
+    upstream.script = script
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        assert await asyncio.wait_for(response.content.readany(), 2) == WORDS[0]
+        may_go_on.set()
+        assert await response.content.read() == WORDS[1]
+
+
+async def test_a_stream_without_usage_is_estimated(api: Api, world: World, upstream: ModelServer) -> None:
+    upstream.script = streaming(*WORDS, DONE)
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        await response.read()
+    [record] = await recorded(world, 1)
+    assert record.usage_source is UsageSource.ESTIMATED
+    assert (record.input_tokens, record.output_tokens) == (2, 4)  # 8 and 13 characters
+
+
+async def test_an_error_in_the_stream_is_passed_and_recorded_as_a_failure(
+    api: Api, world: World, upstream: ModelServer
+) -> None:
+    error = b'data: {"error": {"message": "out of memory"}}\n\n'
+    upstream.script = streaming(WORDS[0], error)
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        assert await response.read() == WORDS[0] + error
+    [record] = await recorded(world, 1)
+    assert record.outcome is InferenceOutcome.FAILED
+    assert record.output_tokens == 1
+
+
+async def test_the_callers_disconnect_frees_the_slot(api: Api, world: World, upstream: ModelServer) -> None:
+    upstream.script = endless()
+    response = await api.chat(world.tenant.headers, stream=True)
+    for _ in range(5):
+        await response.content.readany()
+    assert upstream.running == 1
+    response.close()
+    began_s = time.monotonic()
+    await until(lambda: upstream.running == 0, 2)
+    assert time.monotonic() - began_s < 1
+    assert upstream.cancelled == 1
+    [record] = await recorded(world, 1)
+    assert record.outcome is InferenceOutcome.CANCELLED
+    assert record.usage_source is UsageSource.ESTIMATED
+    assert record.output_tokens >= 5
+    assert record.input_tokens == 2
+
+
+async def test_litellm_13245_disconnect_nonstream(api: Api, world: World, upstream: ModelServer) -> None:
+    """The caller of an unstreamed request goes away: nothing runs on unseen, and the request is on record."""
+
+    async def never(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    upstream.script = never
+    task = asyncio.create_task(api.chat(world.tenant.headers).__aenter__())
+    await until(lambda: upstream.running == 1)
+    task.cancel()
+    await until(lambda: upstream.running == 0, 2)
+    [record] = await recorded(world, 1)
+    assert record.outcome is InferenceOutcome.CANCELLED
+    assert record.usage_source is UsageSource.ESTIMATED
+    assert record.input_tokens == 2
+
+
+async def test_litellm_30667_midstream_timeout_spend(api: Api, world: World, upstream: ModelServer) -> None:
+    """The model server falls silent in the middle: the caller hears so, and what was spent is on record."""
+    upstream.script = stalling(after=6)
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        text = await response.read()
+    events = text.split(b"\n\n")
+    assert sum(b'"word"' in event for event in events) == 6
+    assert orjson.loads(events[-2].removeprefix(b"data: "))["error"]["code"] == "upstream_timeout"
+    assert b"[DONE]" not in text
+    [record] = await recorded(world, 1)
+    assert record.outcome is InferenceOutcome.INTERRUPTED
+    assert record.usage_source is UsageSource.ESTIMATED
+    assert record.output_tokens == 6
+    assert record.input_tokens == 2
+
+
+async def test_a_model_server_that_dies_in_the_middle(api: Api, world: World, upstream: ModelServer) -> None:
+    upstream.script = breaking(after=3)
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        assert b'"upstream_read_failed"' in await response.read()
+    [record] = await recorded(world, 1)
+    assert (record.outcome, record.output_tokens) == (InferenceOutcome.INTERRUPTED, 3)
+
+
+async def test_a_plain_body_that_breaks_off_is_not_taken_for_whole(
+    api: Api, world: World, upstream: ModelServer
+) -> None:
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"choices": [')
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    upstream.script = script
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with api.chat(world.tenant.headers) as response:
+            await response.read()
+    [record] = await recorded(world, 1)
+    assert record.outcome is InferenceOutcome.INTERRUPTED
+
+
+async def test_a_large_answer_passes_in_pieces_and_its_usage_is_found(
+    api: Api, world: World, upstream: ModelServer
+) -> None:
+    vectors = [{"object": "embedding", "index": index, "embedding": [0.25] * 1000} for index in range(400)]
+    answer = orjson.dumps({"data": vectors, "usage": {"prompt_tokens": 4321, "total_tokens": 4321}})
+    assert len(answer) > 1_000_000
+
+    async def script(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=answer, content_type="application/json")
+
+    upstream.script = script
+    body = {"model": "echo", "input": "x"}
+    async with api.post("/v1/embeddings", json=body, headers=world.tenant.headers) as response:
+        assert await response.read() == answer
+    [record] = await recorded(world, 1)
+    assert (record.input_tokens, record.output_tokens, record.usage_source) == (4321, 0, UsageSource.REPORTED)
+
+
+async def test_a_slow_reader_slows_the_model_down(api: Api, world: World, upstream: ModelServer) -> None:
+    """Nothing is buffered without bound between a fast model and a caller that does not read."""
+    written = 0
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = await stream_of(request)
+        piece = chunk("x" * 50_000)
+        for _ in range(2_000):  # 100 MB
+            await response.write(piece)
+            written += len(piece)
+        return response
+
+    upstream.script = script
+    body = orjson.dumps({"model": MODEL, "messages": [], "stream": True})
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-API-Key: {world.tenant.api_key}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    port = int(api.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.sendall(head.encode() + body)
+        await until(lambda: written > 0)
+        before = -1
+        while before != written:
+            before = written
+            await asyncio.sleep(0.3)
+        assert 0 < written < 60_000_000
+    await until(lambda: upstream.running == 0)
