@@ -49,6 +49,7 @@ def _detach(home: Path) -> int:
 
 
 def _run(home: Path, *, ready: int | None) -> int:
+    os.umask(0o077)
     lock = take_lock(home)
     if lock is None:
         sys.stderr.write("another agent is running in this folder\n")

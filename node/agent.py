@@ -12,7 +12,7 @@ from aiohttp import web
 from node.boot import Boot
 from node.control_plane import Refused
 from node.front import Front
-from node.model_server import ModelError
+from node.model_server import ModelError, check_model_file
 from node.phases import Phase, Phases
 from node.reporting import RegistrationRefused, Reporter
 from node.serving import keep_serving
@@ -90,6 +90,9 @@ class Agent:
         return 1
 
     async def _serve(self) -> None:
+        await asyncio.to_thread(
+            check_model_file, self._boot.model_file
+        )  # a wrong order shows without a control plane, too
         await self._key_known.wait()
         await keep_serving(self._boot, self._front, self._enter)
 

@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import Any
 
+EMBEDDING_TOKENS = 512
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_ERRORS_ONLY = 1  # llama.cpp's level; from 2 on, its log quotes what it failed to parse
 
@@ -60,7 +61,8 @@ def _serve(config: dict[str, Any]) -> Any:
     if config["embeddings"]:
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-        params.n_batch = params.n_ubatch = params.n_ctx  # an input is pooled right only when it is one batch
+        # An input has to be one batch to be pooled right. 2048 tokens in one were seen to take 500 MB.
+        params.n_batch = params.n_ubatch = min(params.n_ctx, EMBEDDING_TOKENS)
     params.ui = False
     params.verbosity = LOG_ERRORS_ONLY
     return xllamacpp.Server(params)

@@ -27,7 +27,8 @@ async def machine(tmp_path: Path, plane: ControlPlane) -> AsyncIterator[Callable
     made: list[NodeMachine] = []
 
     def make(**changes: Any) -> NodeMachine:
-        made.append(NodeMachine(tmp_path / f"machine-{len(made)}", plane.url, **changes))
+        url = changes.pop("control_plane_url", plane.url)
+        made.append(NodeMachine(tmp_path / f"machine-{len(made)}", url, **changes))
         return made[-1]
 
     yield make

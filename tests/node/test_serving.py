@@ -158,7 +158,7 @@ class TestBadRequests:
             ("/v1/chat/completions", b"{}", 400, "invalid_request_error"),
             ("/v1/completions", b'{"prompt":"x","temperature":"hot"}', 400, "invalid_request_error"),
             ("/v1/completions", json.dumps({"prompt": "word " * 4000}).encode(), 400, "context_length_exceeded"),
-            ("/v1/embeddings", json.dumps({"input": "word " * 4000}).encode(), 400, "context_length_exceeded"),
+            ("/v1/embeddings", json.dumps({"input": "word " * 600}).encode(), 400, "context_length_exceeded"),
             ("/v1/completions", b'"' + b"x" * (10 * 1024 * 1024) + b'"', 413, "payload_too_large"),
             ("/v1/other", b"{}", 404, "not_found"),
         ],

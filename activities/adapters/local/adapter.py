@@ -108,7 +108,9 @@ class LocalCompute:
         if folder is None:
             return Ended(provider_id=machine_id)
         ended_at = folder.ended_at()
-        return Ended(provider_id=machine_id, billed_until=ended_at) if ended_at else None
+        if ended_at is None:
+            return None
+        return Ended(provider_id=machine_id, billed_from=folder.started_at(), billed_until=ended_at)
 
     def _reinstall(self, machine_id: str, boot: BootData) -> Machine:
         model_file = resolve_model_file(boot.model_file, self._models_dir)
@@ -172,7 +174,7 @@ def _state(folder: MachineFolder, agent: AgentFacts | None) -> tuple[MachineStat
         return MachineState.DELETING, None
     if agent is None:
         return MachineState.PENDING, None
-    if agent.state == "failed":
+    if agent.has_failed:
         return MachineState.FAILED, agent.error
     if is_alive(folder.lock_file):
         return MachineState.RUNNING, None

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -51,12 +51,19 @@ class Moment(BaseModel):
 class AgentFacts(BaseModel):
     """What the agent says about itself in agent.json (docs/node-agent.md)."""
 
+    FAILED: ClassVar[str] = "failed"
+    """The one state that decides anything here; an agent of another version may know others."""
+
     pid: int
     generation: int
     state: str
     host: str | None = None
     port: int | None = None
     error: str | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        return self.state == self.FAILED
 
 
 class MachineFolder:
