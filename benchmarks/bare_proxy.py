@@ -1,7 +1,7 @@
 """The least that an ASGI proxy can do: `python benchmarks/bare_proxy.py PORT UPSTREAM_URL`.
 
-uvicorn and uvloop before it, aiohttp's client behind it; the body goes up and the answer comes down. No authentication, no choice,
-no record: what ours costs beyond this is what it does.
+uvicorn and uvloop before it, aiohttp's client behind it; the body goes up and the answer comes down. No authentication, no
+choice, no record: what ours costs beyond this is what it does.
 """
 
 import sys
@@ -27,7 +27,10 @@ class BareProxy:
         headers = {"Content-Type": "application/json"}
         async with self._session.post(self._upstream + scope["path"], data=body, headers=headers) as response:
             answer = await response.read()
-            start = [(b"content-type", response.headers["content-type"].encode()), (b"content-length", b"%d" % len(answer))]
+            start = [
+                (b"content-type", response.headers["content-type"].encode()),
+                (b"content-length", b"%d" % len(answer)),
+            ]
             await send({"type": "http.response.start", "status": response.status, "headers": start})
             await send({"type": "http.response.body", "body": answer})
 

@@ -8,7 +8,6 @@ load, upstream and database share the others.
 LiteLLM is measured if QUARTERDECK_LITELLM_PYTHON names the Python of a venv with 'litellm[proxy]' in it.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -20,11 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.limits import Limit, at_least, at_most, conclude, options
 from tests.inference.world import MODEL, World
 from tests.servers import running_postgres
 from workers.embedded.ports import free_port
@@ -65,20 +65,11 @@ class Contestant:
         return int(match.group(1)) / 1000 if match else float("nan")
 
 
-@dataclass
-class Limit:
-    what: str
-    measured: float
-    limit: float
-    is_met: bool
-
-
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=4.0, help="of load per round and contestant")
-    options.add_argument("--json", type=Path, help="also write the figures to this file")
-    chosen = options.parse_args()
+    parser = options(__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of load per round and contestant")
+    chosen = parser.parse_args()
     with contextlib.ExitStack() as stack:
         contestants = _start(stack)
         for contestant in contestants:
@@ -92,14 +83,12 @@ def main() -> int:
             _run(ours, CONNECTIONS, 1.0)
         pss_mb = {contestant.name: contestant.pss_mb() for contestant in contestants}
         limits = _limits(contestants, pss_mb)
-    _report(contestants, pss_mb, limits)
-    if chosen.json is not None:
-        figures = [
-            {"name": c.name, "rates": c.rates, "p50s_ms": c.p50s_ms, "pss_mb": pss_mb[c.name], "errors": c.errors}
-            for c in contestants
-        ]
-        chosen.json.write_text(json.dumps({"contestants": figures, "limits": [asdict(limit) for limit in limits]}, indent=2))
-    return 0 if all(limit.is_met for limit in limits) else 1
+    _report(contestants, pss_mb)
+    figures = [
+        {"name": c.name, "rates": c.rates, "p50s_ms": c.p50s_ms, "pss_mb": pss_mb[c.name], "errors": c.errors}
+        for c in contestants
+    ]
+    return conclude({"contestants": figures}, limits, chosen.json)
 
 
 def _start(stack: contextlib.ExitStack) -> list[Contestant]:
@@ -151,7 +140,11 @@ def _litellm(stack: contextlib.ExitStack, folder: Path, python: str, upstream: s
 
 
 def _program(
-    stack: contextlib.ExitStack, command: list[str], cores: set[int], port: int, environment: Mapping[str, str] | None = None
+    stack: contextlib.ExitStack,
+    command: list[str],
+    cores: set[int],
+    port: int,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, cwd=FOLDER.parent)
     stack.callback(_end, process)
@@ -227,26 +220,25 @@ def _limits(contestants: list[Contestant], pss_mb: Mapping[str, float]) -> list[
     share = statistics.median(mine / least for mine, least in zip(ours.rates, bare.rates, strict=True))
     added_ms = statistics.median(mine - least for mine, least in zip(ours.p50s_ms, bare.p50s_ms, strict=True))
     limits = [
-        Limit("throughput as a share of the bare pass-through", share, LEAST_SHARE_OF_BARE, share >= LEAST_SHARE_OF_BARE),
-        Limit("added p50 at one client (ms)", added_ms, MOST_ADDED_P50_MS, added_ms <= MOST_ADDED_P50_MS),
-        Limit("PSS after 10,000 requests (MB)", pss_mb[ours.name], MOST_PSS_MB, pss_mb[ours.name] <= MOST_PSS_MB),
-        Limit("failed requests", ours.errors, 0, ours.errors == 0),
+        at_least("throughput as a share of the bare pass-through", share, LEAST_SHARE_OF_BARE),
+        at_most("added p50 at one client (ms)", added_ms, MOST_ADDED_P50_MS),
+        at_most("PSS after 10,000 requests (MB)", pss_mb[ours.name], MOST_PSS_MB),
+        at_most("failed requests", ours.errors, 0),
     ]
-    for other in others:
-        times = ours.rate / other.rate
-        limits.append(Limit(f"throughput in times of {other.name}", times, LEAST_TIMES_LITELLM, times >= LEAST_TIMES_LITELLM))
-    return limits
+    return limits + [
+        at_least(f"throughput in times of {other.name}", ours.rate / other.rate, LEAST_TIMES_LITELLM)
+        for other in others
+    ]
 
 
-def _report(contestants: list[Contestant], pss_mb: Mapping[str, float], limits: list[Limit]) -> None:
+def _report(contestants: list[Contestant], pss_mb: Mapping[str, float]) -> None:
     print(f"\n{'':24}{'requests/s':>12}{'p50, 1 client':>16}{'PSS':>10}{'errors':>9}")
     for c in contestants:
         print(f"{c.name:24}{c.rate:12,.0f}{c.p50_ms:13.3f} ms{pss_mb[c.name]:7.1f} MB{c.errors:9d}")
     if len(contestants) == 2:
-        print(f"litellm                 not measured: set {LITELLM_PYTHON} to the Python of a venv with 'litellm[proxy]'")
-    print()
-    for limit in limits:
-        print(f"{'met   ' if limit.is_met else 'MISSED'}  {limit.what}: {limit.measured:.3f} (limit {limit.limit:g})")
+        print(
+            f"litellm                 not measured: set {LITELLM_PYTHON} to the Python of a venv with 'litellm[proxy]'"
+        )
 
 
 if __name__ == "__main__":
