@@ -1,0 +1,136 @@
+"""The oracle: what exists and is billed according to the outside, never according to our rows.
+
+For `mock` it is the ledger of the simulated cloud, a program of its own. For `local` it is the process table and the tombstones
+on disk. Our rows come in only to be held against it: a bill of ours must end when the outside's meter stopped.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+
+from tests.chaos.installation import Installation, Row
+
+INSTANCE_TAG = "quarterdeck:instance="
+CLOCK_TOLERANCE = timedelta(milliseconds=5)
+"""Between a moment that the provider told and the same moment in our ledger: its text has milliseconds at least."""
+
+
+@dataclass
+class Made:
+    """Every machine that was ever made for one instance."""
+
+    live: list[str] = field(default_factory=list)
+    ended: dict[str, datetime | None] = field(default_factory=dict)
+    """Machine -> the moment its billing stopped; None for one that was never billed."""
+    live_volumes: list[str] = field(default_factory=list)
+    processes: list[int] = field(default_factory=list)
+    """Agents on this machine; for a simulated one there are none."""
+
+    @property
+    def ever(self) -> int:
+        return len(self.live) + len(self.ended)
+
+
+async def made_outside(installation: Installation) -> dict[UUID, Made]:
+    """What the outside knows of every instance of this installation."""
+    made = await _simulated(installation)
+    for instance_id, local in _on_this_machine(installation.folder / "instances").items():
+        made[instance_id] = local
+    return made
+
+
+async def _simulated(installation: Installation) -> dict[UUID, Made]:
+    ledger = (await installation.cloud.get("/sim/ledger", params={"group_prefix": INSTANCE_TAG})).json()
+    stopped = {one["id"]: one["billed_until"] for one in ledger["machines"]}
+    return {
+        UUID(tag.removeprefix(INSTANCE_TAG)): Made(
+            live=group["live_machines"],
+            ended={one: _moment(stopped[one]) for one in group["ended_machines"]},
+            live_volumes=group["live_volumes"],
+        )
+        for tag, group in ledger["groups"].items()
+    }
+
+
+def _on_this_machine(folder: Path) -> dict[UUID, Made]:
+    """A machine lives until it has its tombstone; its agents are whatever processes were started for its folder."""
+    agents = _agents()
+    made: dict[UUID, Made] = {}
+    for ordered in sorted(folder.glob("m-*/machine.json")):
+        machine = ordered.parent
+        one = made.setdefault(UUID(json.loads(ordered.read_text())["spec"]["instance_id"]), Made())
+        tombstone = machine / "ended.json"
+        if tombstone.exists():
+            one.ended[machine.name] = _moment(json.loads(tombstone.read_text())["at"])
+        else:
+            one.live.append(machine.name)
+        one.processes += agents.get(str(machine), [])
+    return made
+
+
+def _agents() -> dict[str, list[int]]:
+    """Folder of a machine -> processes of its agent, from the process table alone."""
+    found: dict[str, list[int]] = {}
+    for process in psutil.process_iter(["cmdline", "status"]):
+        command = process.info["cmdline"] or []
+        if "node" in command and "--home" in command and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.setdefault(command[command.index("--home") + 1], []).append(process.pid)
+    return found
+
+
+async def verify(installation: Installation, instances: Sequence[UUID], *, at_most_one: bool = False) -> None:
+    """One machine per live instance, none for a terminated one, every bill as long as the outside's meter ran.
+
+    Strict: a second machine that was made and deleted again counts as two. `at_most_one` also accepts an instance for which
+    none was ever made. Fails with every violation.
+    """
+    rows = await installation.instances(instances)
+    outside = await made_outside(installation)
+    bills = await installation.rows("SELECT * FROM billing_segments WHERE instance_id = ANY(%s)", list(instances))
+    wrong: list[str] = []
+    for instance_id in instances:
+        made = outside.get(instance_id, Made())
+        its_bills = [bill for bill in bills if bill["instance_id"] == instance_id]
+        fewest = 0 if at_most_one else 1
+        if not fewest <= made.ever <= 1:
+            wrong.append(f"{instance_id}: {made.ever} machines were made: {made}")
+        is_over = rows[instance_id]["status"] == "terminated"
+        wrong += [f"{instance_id}: {text}" for text in (_gone(made, its_bills) if is_over else _alive(made, its_bills))]
+    assert not wrong, "\n".join(wrong)
+
+
+def _alive(made: Made, bills: Sequence[Row]) -> list[str]:
+    wrong = []
+    if len(made.live) != 1:
+        wrong.append(f"has {len(made.live)} live machines")
+    if made.live and made.live[0].startswith("m-") and len(made.processes) != 1:
+        wrong.append(f"has {len(made.processes)} agents: {made.processes}")
+    running = [bill for bill in bills if bill["closed_at"] is None and bill["usage_kind"] == "compute"]
+    if len(running) != 1:
+        wrong.append(f"has {len(running)} running bills")
+    return wrong
+
+
+def _gone(made: Made, bills: Sequence[Row]) -> list[str]:
+    wrong = []
+    if made.live or made.live_volumes or made.processes:
+        wrong.append(f"is terminated and still has {made}")
+    wrong += [f"its bill for {bill['provider_resource_id']} still runs" for bill in bills if bill["closed_at"] is None]
+    billed = {bill["provider_resource_id"]: bill["closed_at"] for bill in bills}
+    for machine, stopped_at in made.ended.items():
+        if stopped_at is None:
+            continue
+        if machine not in billed:
+            wrong.append(f"the outside billed {machine}, we did not")
+        elif billed[machine] is not None and abs(billed[machine] - stopped_at) > CLOCK_TOLERANCE:
+            wrong.append(f"{machine} was billed until {stopped_at}, by us until {billed[machine]}")
+    return wrong
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

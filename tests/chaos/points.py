@@ -1,0 +1,48 @@
+"""Where each crash point is passed: the work that must be under way for a worker to be killed there."""
+
+from enum import StrEnum
+from importlib import import_module
+from typing import Final
+
+from activities.runtime import crash
+
+
+class Work(StrEnum):
+    PROVISION = "provision"
+    REINSTALL = "reinstall"
+    TERMINATE = "terminate"
+
+
+PASSED_DURING: Final[dict[str, tuple[Work, ...]]] = {
+    "freeze_machine_spec": (Work.PROVISION,),
+    "create_machine": (Work.PROVISION,),
+    "await_machine": (Work.PROVISION,),
+    "restart_machine": (Work.REINSTALL,),
+    "await_drained": (Work.TERMINATE,),
+    "remove_machine": (Work.TERMINATE,),
+    "project_instance": (Work.PROVISION, Work.REINSTALL, Work.TERMINATE),
+}
+"""Activity -> the kinds of work that pass its points."""
+
+
+def worker_points() -> list[str]:
+    """Every crash point of a worker, as `QUARTERDECK_CRASH_AT` names it."""
+    import_module("workers.registry")  # which imports every activity there is
+    activities = PASSED_DURING.keys() | (crash.CRASH_POINTS.keys() - {"api_command"})
+    return [point for point in crash.every_crash_point() if point.partition(":")[0] in activities]
+
+
+def cases(*, with_every_work: bool) -> list[tuple[str, Work]]:
+    """Every point, with the kinds of work that pass it or the first of them.
+
+    The kinds take turns, so that instances are made before they end.
+    """
+    turns: dict[Work, list[str]] = {work: [] for work in Work}
+    for point in worker_points():
+        kinds = PASSED_DURING[point.partition(":")[0]]
+        for work in kinds if with_every_work else kinds[:1]:
+            turns[work].append(point)
+    ordered: list[tuple[str, Work]] = []
+    while any(turns.values()):
+        ordered += [(waiting.pop(0), work) for work, waiting in turns.items() if waiting]
+    return ordered

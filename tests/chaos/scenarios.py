@@ -1,0 +1,72 @@
+"""Tests that run side by side, each in an installation of its own: they spend their time waiting for time-outs, not computing.
+
+A test with `@scenario` is written like any other, with `installation` as its first argument. All that a session selects begin
+with the first of them, over as many installations as `Scenarios` has; pytest then collects what became of each.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import pytest
+
+from tests.chaos import scoreboard
+from tests.chaos.installation import Installation
+
+SCENARIO_TIMEOUT_S: Final = 150.0
+
+MARKS: Final = (pytest.mark.chaos, pytest.mark.timeout(600 if not scoreboard.FULL else 3600 * scoreboard.ROUNDS))
+"""Of every chaos test. The time-out is that of the whole: the first test waits for what began with it."""
+
+Scenario = Callable[..., Awaitable[None]]
+
+
+def scenario(function: Scenario) -> Callable[..., Awaitable[None]]:
+    """The test that awaits the outcome of `function(installation, **parameters)`."""
+
+    async def test(scenarios: Scenarios, request: pytest.FixtureRequest, **_parameters: object) -> None:
+        await scenarios.outcome(request.node.nodeid)
+
+    own = [one for one in inspect.signature(function).parameters.values() if one.name != "installation"]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    asked = [inspect.Parameter(name, keyword) for name in ("scenarios", "request")]
+    test.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [*(one.replace(kind=keyword) for one in own), *asked]
+    )
+    test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
+    test.scenario = function  # type: ignore[attr-defined]
+    return test
+
+
+class Scenarios:
+    """The scenarios of this session's tests, taken from one queue by however many installations serve it."""
+
+    def __init__(self, items: list[pytest.Item]) -> None:
+        self._queue: asyncio.Queue[tuple[str, Scenario, Mapping[str, Any]]] = asyncio.Queue()
+        self.outcomes: dict[str, asyncio.Future[float]] = {}
+        for item in items:
+            function = getattr(getattr(item, "obj", None), "scenario", None)
+            if function is not None:
+                parameters = item.callspec.params if hasattr(item, "callspec") else {}
+                self._queue.put_nowait((item.nodeid, function, parameters))
+                self.outcomes[item.nodeid] = asyncio.get_running_loop().create_future()
+
+    async def outcome(self, node_id: str) -> float:
+        """The seconds that it took. Raises what the scenario raised."""
+        return await self.outcomes[node_id]
+
+    async def serve(self, installation: Installation) -> None:
+        """Run scenarios in this installation until none is left."""
+        while not self._queue.empty():
+            node_id, function, parameters = self._queue.get_nowait()
+            began = time.monotonic()
+            try:
+                await installation.restore()
+                async with asyncio.timeout(SCENARIO_TIMEOUT_S):
+                    await function(installation, **parameters)
+            except Exception as failure:  # noqa: BLE001 - raised by the test that asks for the outcome
+                self.outcomes[node_id].set_exception(failure)
+            else:
+                self.outcomes[node_id].set_result(time.monotonic() - began)

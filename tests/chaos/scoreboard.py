@@ -1,0 +1,48 @@
+"""What the chaos tests did, in figures: kills, instances, recoveries, and what a run without a failure is worth."""
+
+import os
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+FULL = os.environ.get("QUARTERDECK_CHAOS") == "full"
+"""Set by `make chaos`. Read when imported: the variables of the shell are hidden from tests later."""
+
+ROUNDS = int(os.environ.get("QUARTERDECK_CHAOS_ROUNDS", "3" if FULL else "1"))
+
+
+@dataclass(frozen=True)
+class Recovery:
+    what: str
+    instances: int
+    seconds: float
+
+
+RECOVERIES: list[Recovery] = []
+
+
+def seeds() -> range:
+    """Seed 0 is the fixed one that continuous integration runs."""
+    return range(ROUNDS)
+
+
+def recovered(what: str, instances: int, seconds: float) -> None:
+    """A process was killed at `what` with so many instances under way; the last was right again after `seconds`."""
+    RECOVERIES.append(Recovery(what, instances, seconds))
+
+
+def lines() -> Iterator[str]:
+    """The figures. n counts what can fail by itself: an instance that went through a kill."""
+    if not RECOVERIES:
+        return
+    if FULL:
+        for one in sorted(RECOVERIES, key=lambda recovery: recovery.what):
+            yield f"{one.seconds:6.1f} s  {one.instances:3d} instances  {one.what}"
+    times = [one.seconds for one in RECOVERIES]
+    n = sum(one.instances for one in RECOVERIES)
+    worst = max(RECOVERIES, key=lambda recovery: recovery.seconds)
+    yield (
+        f"{len(times)} kills, {n} instances: recovered after {statistics.median(times):.1f} s in the median, "
+        f"{worst.seconds:.1f} s at worst ({worst.what})"
+    )
+    yield f"n = {n} without a failure bounds the failure rate at 3/n = {300 / n:.2f} % (95 %)"
