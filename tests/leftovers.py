@@ -1,5 +1,6 @@
 """Which processes the tests left behind: ended, and reported as a failure of the session."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,8 @@ def end(left: list[psutil.Process]) -> list[str]:
     _, alive = psutil.wait_procs(left, timeout=GRACE_S)
     commands = [f"{process.pid}: {_command(process)[:200]}" for process in alive if _counts(process)]
     for process in alive:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it ended by itself after all
+            process.kill()
     psutil.wait_procs(alive, timeout=GRACE_S)
     return commands
 

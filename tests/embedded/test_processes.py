@@ -61,7 +61,7 @@ def test_a_process_is_known_again_by_number_start_and_command(
 ) -> None:
     _, identity = sleeper
     assert identity.find() is not None
-    assert replace(identity, started_at=identity.started_at + 1).find() is None
+    assert replace(identity, started=identity.started + "0").find() is None
     assert replace(identity, argv=("something", "else")).find() is None
 
 
@@ -81,7 +81,7 @@ def test_leftovers_are_ended_and_strangers_are_not(
     home = Home(tmp_path)
     stranger, stranger_identity = spawned(tmp_path, SLEEPER)
     process, identity = sleeper
-    reused_number = replace(stranger_identity, started_at=stranger_identity.started_at - 100)
+    reused_number = replace(stranger_identity, started="another boot/1")
     parts = [
         {"name": "ours", "process": asdict(identity), "stop_signal": int(signal.SIGTERM)},
         {"name": "reused", "process": asdict(reused_number), "stop_signal": int(signal.SIGTERM)},

@@ -155,7 +155,11 @@ def test_it_can_be_stopped_while_it_starts(home: Path) -> None:
 def test_a_program_that_cannot_start_is_named_with_its_own_last_words(home: Path) -> None:
     with started(home, "broken") as run:
         assert run.process.wait(25) == 2
-        assert run.text().splitlines()[-1].startswith("quarterdeck: worker does not start: no such thing as a working worker")
+        assert (
+            run.text()
+            .splitlines()[-1]
+            .startswith("quarterdeck: worker does not start: no such thing as a working worker")
+        )
         assert run.pids() == {}
 
 

@@ -1,0 +1,190 @@
+"""The API as its own process with people and things in it, and what every answer of it is held against."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import requests
+from schemathesis import Case, CheckFunction
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.transport import Response
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from models.base.clock import utc_now
+from models.base.ids import new_id
+from models.domain.identity.roles import Role
+from models.domain.instances.state import AgentPhase, InstanceStatus, WorkerStatus
+from models.tables.activity import ActionComponent, ActionLog, ActionStatus
+from models.tables.catalog import InstanceType, LlmModel, Zone
+from models.tables.instances import InstanceLiveness
+from tests.api.conftest import INSTALLATION_KEY, People, Person
+from tests.factories.rows import Rows
+from tests.servers import TestDatabase, running
+from workers.embedded.ports import free_port
+from workers.embedded.processes import ProcessSpec
+
+ROOT = Path(__file__).parents[2]
+MODEL = "mock-echo-model"
+TIMEOUT_S = 20.0
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+    negative_data_rejection,
+]
+"""`unsupported_method` is left out for `/x/search`: for the methods of `/x/{id}` that path is an id, and no valid one (422)."""
+
+EVENT_STREAM = "text/event-stream"
+
+
+@dataclass
+class Target:
+    """`things` are ids that exist, by the name of the path parameter that takes them."""
+
+    url: str
+    member: Person
+    admin: Person
+    things: Mapping[str, list[UUID]]
+    log: Path
+    session: requests.Session = field(default_factory=requests.Session)
+    sent: Counter[str] = field(default_factory=Counter)
+    answered: Counter[int] = field(default_factory=Counter)
+    _addresses: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def check(self, case: Case, caller: Person | None) -> None:
+        """Send the request as this caller. Raises what the checks find."""
+        case.validate_response(self._call(case, caller), checks=self._checks(case))
+
+    def check_stream(self, case: Case, caller: Person | None) -> None:
+        """The same for a stream without end: its head and its first event are looked at, then the connection is closed."""
+        sent = case.as_transport_kwargs(base_url=self.url, headers=self._headers(caller))
+        with self.session.request(**sent, stream=True, timeout=TIMEOUT_S) as response:
+            self._count(case, response.status_code)
+            if response.status_code != 200:
+                case.validate_response(response, checks=self._checks(case))
+                return
+            assert response.headers["content-type"].partition(";")[0] == EVENT_STREAM
+            assert EVENT_STREAM in case.operation.definition.raw["responses"]["200"]["content"]
+            lines = response.iter_lines(chunk_size=1)
+            assert next(lines) == b"event: hello"
+
+    def _call(self, case: Case, caller: Person | None) -> Response:
+        self._name_things(case)
+        response = case.call(self.url, self.session, self._headers(caller), timeout=TIMEOUT_S)
+        self._count(case, response.status_code)
+        return response
+
+    def _headers(self, caller: Person | None) -> dict[str, str]:
+        """Each request comes from an address of its own: otherwise the limit on sign-ins answers most of them."""
+        number = next(self._addresses)
+        address = {"x-forwarded-for": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
+        return address | ({} if caller is None else caller.bearer)
+
+    def _name_things(self, case: Case) -> None:
+        """Generated ids exist nowhere: half of the well-formed ones become ids of real things, always the same ones."""
+        if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
+            return
+        for name, value in case.path_parameters.items():
+            known, number = self.things.get(name, []), zlib.crc32(str(value).encode())
+            if known and number % 2:
+                case.path_parameters[name] = str(known[number // 2 % len(known)])
+        if isinstance(case.body, dict):
+            for name in ("model", "model_id"):
+                if isinstance(case.body.get(name), str) and zlib.crc32(repr(case.body[name]).encode()) % 2:
+                    case.body[name] = MODEL
+
+    def _checks(self, case: Case) -> list[CheckFunction]:
+        is_an_id_elsewhere = case.operation.path.endswith("/search")
+        return [check for check in CHECKS if not (is_an_id_elsewhere and check is unsupported_method)]
+
+    def _count(self, case: Case, status: int) -> None:
+        self.sent[case.operation.label] += 1
+        self.answered[status] += 1
+
+
+def populate(database: TestDatabase, port: int) -> tuple[Person, Person, dict[str, list[UUID]]]:
+    """A member and an administrator of one organization that has instances in every state, and one that serves."""
+    people, rows = People(database), Rows(database)
+    organization_id = people.organization()
+    member = people.person(Role.USER, organization_id=organization_id)
+    admin = people.person(Role.OWNER, organization_id=organization_id, is_superadmin=True)
+    model_id = rows.one(LlmModel, model_id=MODEL).id
+    machines = [rows.machine(organization_id, status, model_id=model_id) for status in InstanceStatus for _ in range(2)]
+    serving = rows.machine(organization_id, model_id=model_id, endpoint_port=port)
+    rows.add(
+        InstanceLiveness(
+            instance_id=serving.id, organization_id=organization_id, worker_status=WorkerStatus.READY,
+            phase=AgentPhase.SERVING, worker_model_id=MODEL, queue_depth=0, last_heartbeat_at=utc_now(),
+        )
+    )  # fmt: skip
+    operations = [rows.operation(machine) for machine in machines]
+    for machine in machines:
+        rows.add(
+            ActionLog(
+                organization_id=organization_id, action_type="HEALTH_CHECK", component=ActionComponent.ORCHESTRATOR,
+                status=ActionStatus.SUCCESS, instance_id=machine.id,
+            )
+        )  # fmt: skip
+    spare = [people.person(Role.USER, organization_id=organization_id).api_key_id for _ in range(3)]
+    for key_id in spare:
+        people.execute("UPDATE api_keys SET user_id = %s WHERE id = %s", admin.user_id, key_id)
+    things = {
+        "instance_id": [machine.id for machine in machines],
+        "operation_id": [operation.id for operation in operations],
+        "api_key_id": spare,
+        "zone_id": [zone.id for zone in rows.all(Zone)],
+        "instance_type_id": [kind.id for kind in rows.all(InstanceType)],
+        "model": [model.id for model in rows.all(LlmModel)],
+    }
+    rows.close()
+    return member, admin, things
+
+
+@contextmanager
+def api_process(database: TestDatabase, home: Path) -> Iterator[tuple[str, Path]]:
+    """`python -m api`: its address and its log."""
+    port, log = free_port(), home / "api.log"
+    url = f"http://127.0.0.1:{port}"
+    env = {
+        "PATH": os.environ["PATH"],
+        "QUARTERDECK_HOME": str(home),
+        "QUARTERDECK_INSTALLATION_KEY": INSTALLATION_KEY,
+        "QUARTERDECK_DATABASE_URL_API": database.api,
+        "QUARTERDECK_API_PORT": str(port),
+        "QUARTERDECK_TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}",
+        "QUARTERDECK_TRUSTED_PROXIES": "127.0.0.1",
+        "QUARTERDECK_WORKER_STALE_SECONDS": "86400",
+    }
+    spec = ProcessSpec("api", (sys.executable, "-m", "api"), log, ROOT, env)
+
+    def is_ready() -> bool:
+        try:
+            return httpx.get(f"{url}/health", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    with running(spec, is_ready):
+        yield url, log
+
+
