@@ -36,7 +36,7 @@ SLOWEST_POLL_S = 5.0
 REMOVAL_ROUND_S = 45.0
 """A round of removal watches for so long, then reports to the owner what is still there."""
 SETTLE_S = 45.0
-"""Seconds after the first create attempt during which "no machine found" is not believed: longer than the adapters' HTTP
+"""Seconds from the beginning of a removal during which "no machine found" is not believed: longer than the adapters' HTTP
 time-out (30 s) and the documented consistency windows together need. It only delays a removal whose machine is unknown."""
 
 
@@ -59,12 +59,19 @@ class MachineActivities:
     @activity.defn
     @crash_points()
     async def create_machine(self, request: CreateMachine) -> Machine:
-        """Find or create the machine of the frozen spec. Raises what ComputePort.create raises."""
+        """Find or create the machine of the frozen spec. Raises what ComputePort.create raises.
+
+        `details["first_attempt"]` of an error says whether anything can have been sent before.
+        """
         boot = self._boot(request.spec, request.generation)
         first = request.fresh and activity.info().attempt == 1
         async with Heartbeat():
             crash_point("create_machine", "before_call")
-            machine = await self._compute.create(request.spec, boot, first_attempt=first)
+            try:
+                machine = await self._compute.create(request.spec, boot, first_attempt=first)
+            except AppError as error:
+                error.details["first_attempt"] = first
+                raise
             crash_point("create_machine", "after_call")
         return machine
 
@@ -121,7 +128,8 @@ class MachineActivities:
     async def remove_machine(self, request: RemoveMachine) -> Removal:
         """One round of removing whatever carries the instance's tag, until verified gone or the round's time is over.
 
-        Refusals are reported, not raised: the owner never gives up, it begins the next round.
+        Refusals are reported, not raised: the owner never gives up, it begins the next round. A machine that is billed and not
+        on record is reported before it is touched: once it is gone, nobody could say from when to when it was billed.
         """
         deadline = utc_now() + timedelta(seconds=self._round_s)
         removal = Removal(machines_left=1, volumes_left=0)
@@ -129,6 +137,8 @@ class MachineActivities:
         async with Heartbeat():
             while True:
                 crash_point("remove_machine", "before_call")
+                if unrecorded := await self._unrecorded(request):
+                    return Removal(machines_left=len(unrecorded), volumes_left=0, found=unrecorded)
                 removal = await self._remove_once(request, removal)
                 crash_point("remove_machine", "after_call")
                 is_gone = removal.machines_left == 0 and removal.volumes_left == 0
@@ -141,7 +151,7 @@ class MachineActivities:
         known = {one.provider_id: one for one in before.ended}
         refused: AppError | None = None
         machines = await self._compute.find(request.installation_id, request.instance_id)
-        targets = {machine.provider_instance_id for machine in machines}
+        targets = {machine.provider_instance_id for machine in [*machines, *before.found]} | set(request.recorded)
         if request.provider_instance_id:
             targets.add(request.provider_instance_id)
         left = 0
@@ -170,6 +180,19 @@ class MachineActivities:
             error_message=refused.message if refused else None,
         )
 
+    async def _unrecorded(self, request: RemoveMachine) -> list[Machine]:
+        """What a create made whose answer never reached the record."""
+        if request.provider_instance_id is not None:
+            return []
+        machines = await self._compute.find(request.installation_id, request.instance_id)
+        return [
+            one
+            for one in machines
+            if one.billed_from is not None
+            and one.provider_instance_id not in request.recorded
+            and await self._compute.ended(one.provider_instance_id, request.zone) is None
+        ]
+
     async def _remove_volumes(
         self, request: RemoveMachine, known: dict[str, Ended], *, are_attached: bool
     ) -> tuple[list[Volume], int, AppError | None]:
@@ -196,9 +219,9 @@ class MachineActivities:
 
     def _is_absence_believable(self, request: RemoveMachine) -> bool:
         """Whether "nothing found" may be believed when no machine was ever known: a create may still be on its way."""
-        if request.create_attempted_at is None:
+        if request.silent_since is None:
             return True
-        return utc_now() >= request.create_attempted_at + timedelta(seconds=self._settle_s)
+        return utc_now() >= request.silent_since + timedelta(seconds=self._settle_s)
 
     async def _settled(self, ref: MachineRef) -> Machine | None:
         machine = await self._compute.describe(ref.provider_instance_id, ref.zone)

@@ -74,6 +74,8 @@ class EagerDelivery:
                     self._delivered.append(message.id)
             except AppError as error:
                 logger.info("message %s is left to the dispatcher (%s)", message.id, error.code)
+            except Exception as error:  # noqa: BLE001  (a message that cannot be delivered must not end this task)
+                logger.warning("message %s is left to the dispatcher (%s)", message.id, type(error).__name__)
             finally:
                 self._waiting.task_done()
 

@@ -77,6 +77,9 @@ class Dispatcher:
             except AppError as error:
                 logger.warning("message %s was not delivered (%s)", message.id, error.code)
                 return error
+            except Exception as error:  # noqa: BLE001  (one bad message must not hold up all others, nor end the process)
+                logger.warning("message %s cannot be delivered (%s)", message.id, type(error).__name__)
+                return AppError("the message cannot be delivered")
             return None
 
     async def _woken(self) -> None:

@@ -186,6 +186,7 @@ def drain(timeout_s: float) -> ActivityOptions:
     """The wait for requests in flight, given `timeout_s` and some time to notice its end."""
     return ActivityOptions(
         start_to_close_timeout=seconds(timeout_s + 30),
+        schedule_to_close_timeout=seconds(timeout_s + 60),
         heartbeat_timeout=HEARTBEAT,
         retry_policy=_POLL_RETRY,
     )
@@ -203,3 +204,9 @@ SWEEP: Final = ActivityOptions(
 
 UPKEEP_EVERY: Final = timedelta(minutes=1)
 """Samples are averaged by the minute."""
+
+PROVIDER_PAUSE_S: Final = 30.0
+"""Between two looks at a provider that refuses to answer: an outage of hours must not fill the history."""
+
+HOLD_S: Final = 30.0
+"""After something that no phase expected: long enough not to spin, short enough for a person who watches."""

@@ -25,6 +25,8 @@ class InstanceInput(BaseModel):
     organization_id: UUID
     handled: list[UUID] = []
     """Operation ids of commands already heard, newest last."""
+    removal_began_at: datetime | None = None
+    """When a removal first looked for machines: from then on no create was on its way from this owner."""
     removal_rounds: int = 0
     """Rounds spent on removing the machine so far: the pause between two of them grows with it."""
 
@@ -99,10 +101,15 @@ class InstanceSnapshot(BaseModel):
 
 
 class OperationChange(BaseModel):
-    """The end, or the beginning, of an operation. `id` None means every open operation of `kind`."""
+    """The end, or the beginning, of operations of a kind.
+
+    `ids` are those that the owner knew when it decided; one asked for in between stays open and is the owner's next news.
+    None means every open one: at the end of an instance nothing may stay open.
+    """
 
     kind: OperationKind
     status: OperationStatus
+    ids: list[UUID] | None = None
     error_code: str | None = None
     error_message: str | None = None
 
@@ -135,6 +142,8 @@ class Projection(BaseModel):
     reason: str | None = None
     steps: list[Step] = []
     waiting: Waiting | None = None
+    mark_silent: bool = False
+    """The agent has said nothing for too long: only its next heartbeat makes it count as alive again."""
     begin_boot: bool = False
     """A new boot of the same machine: the next generation, its tokens, the steps of the agent from the start."""
     machine: Machine | None = None
@@ -203,7 +212,8 @@ class RemoveMachine(BaseModel):
     instance_id: UUID
     zone: str
     provider_instance_id: str | None = None
-    create_attempted_at: datetime | None = None
+    silent_since: datetime | None = None
+    """Since when nothing can have been sent to create a machine; None where nothing ever was, or it was refused."""
     recorded: list[str] = []
     """Machines whose bill is open in the ledger: the end of each is asked for, also when no list shows it any more."""
 

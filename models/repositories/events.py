@@ -6,15 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Text, Uuid, bindparam, cast, func, text
+from sqlalchemy import Text, Uuid, bindparam, cast, func
 from sqlalchemy import select as select_columns
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.tables.activity import Event, EventStream
-
-APPEND = text("SELECT append_event(:stream, :organization_id, :kind, CAST(:data AS jsonb))")
 
 _NEW = (
     func.unnest(*(bindparam(name, type_=ARRAY(Text)) for name in ("streams", "kinds", "data")))
@@ -40,15 +38,6 @@ def organization_stream(organization_id: UUID) -> str:
 
 def operation_stream(operation_id: UUID) -> str:
     return f"operation/{operation_id}"
-
-
-async def append(session: AsyncSession, stream: str, organization_id: UUID, kind: str, data_json: str) -> int:
-    """The event's number in its stream. The stream stays locked until this transaction ends: append last."""
-    result = await session.execute(
-        APPEND, {"stream": stream, "organization_id": organization_id, "kind": kind, "data": data_json}
-    )
-    seq: int = result.scalar_one()
-    return seq
 
 
 async def append_all(session: AsyncSession, organization_id: UUID, new: Sequence[NewEvent]) -> None:

@@ -114,12 +114,12 @@ class JournalReader:
         self._folder = folder
         self.position = Position()
 
-    def lines(self, limit: int) -> tuple[list[Line], Position]:
-        """Up to `limit` whole lines from `position` on, and where they end. No lines: nothing more is there now."""
+    def lines(self, limit: int, only: LineKind | None = None) -> tuple[list[Line], Position]:
+        """Up to `limit` whole lines (of one kind) from `position` on, and where they end. No lines: nothing more is there now."""
         segments = [number for number in _segments(self._folder) if number >= self.position.segment]
         for index, number in enumerate(segments):
             offset = self.position.offset if number == self.position.segment else 0
-            lines, offset = self._read(number, offset, limit)
+            lines, offset = self._read(number, offset, limit, only)
             if lines or index == len(segments) - 1:
                 return lines, Position(number, offset)
         return [], self.position
@@ -131,7 +131,7 @@ class JournalReader:
             if number < position.segment:
                 _segment_path(self._folder, number).unlink(missing_ok=True)
 
-    def _read(self, segment: int, offset: int, limit: int) -> tuple[list[Line], int]:
+    def _read(self, segment: int, offset: int, limit: int, only: LineKind | None) -> tuple[list[Line], int]:
         lines: list[Line] = []
         with _segment_path(self._folder, segment).open("rb") as file:
             file.seek(offset)
@@ -145,6 +145,8 @@ class JournalReader:
                     continue
                 for raw in whole.split(b"\n")[:-1]:
                     offset += len(raw) + 1
+                    if only is not None and raw[:1] != only.value:
+                        continue
                     line = decode_line(raw)
                     if line is not None:
                         lines.append(line)

@@ -1,12 +1,12 @@
 """The instance row as its owner reads and writes it: one locked row, one transaction, applied once (DESIGN rule 3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-import orjson
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -28,6 +28,9 @@ from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus, 
 from models.domain.operations import OPEN, OperationKind
 from models.ports.compute import MachineSpec
 from models.repositories import action_notes, billing, boot_tokens, events, operations
+from models.repositories.events import NewEvent
+from models.repositories.inserting import insert_and_announce
+from models.tables.activity import ActionLog
 from models.tables.instances import Instance, InstanceLiveness, InstanceStateChange, InstanceVolume, VolumeStatus
 from models.tables.operations import Operation
 
@@ -35,6 +38,9 @@ FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED,
 
 
 REMOVING = FAILED_STATES | {InstanceStatus.TERMINATING}
+
+_PLAIN = select(Instance).where(Instance.id == bindparam("id"))
+_LOCKED = _PLAIN.with_for_update()
 
 
 @dataclass(frozen=True)
@@ -87,33 +93,41 @@ async def apply(session: AsyncSession, change: Projection, limits: OwnerLimits) 
     now, before = utc_now(), row.status
     row.version += 1
     row.last_projection_id = change.projection_id
-    _move(session, row, change, now)
+    pending = await operations.open_on(session, row.id)
+    history = _move(row, change, now)
+    _amend(row, change, now)
     await _machine(session, row, change, limits, now)
-    changed = await operations.apply_changes(session, row, change.operations, now)
-    notes = action_notes.add(session, row, change.actions, before=before, now=now)
-    session.add(row)
+    moved = operations.apply_changes(row, pending, change.operations, now)
+    still_open = [operation for operation in pending if operation.status in OPEN]
+    _show_progress(row, still_open)
     await session.flush()
-    await _announce(session, row, [*changed, *await _touched(session, row, change)], notes)
-    return Applied(applied=True, snapshot=await _snapshot(session, row, limits))
+    logs = action_notes.logs_of(row, change.actions, before=before, now=now)
+    news = _news(row, [*moved, *still_open], logs)
+    await insert_and_announce(session, row.organization_id, [*history, *logs], news)
+    return Applied(applied=True, snapshot=await _snapshot(session, row, limits, still_open))
 
 
-def _move(session: AsyncSession, row: Instance, change: Projection, now: datetime) -> None:
+def _move(row: Instance, change: Projection, now: datetime) -> list[InstanceStateChange]:
+    """The row in its new state, and what its history gains."""
     if change.begin_boot:
         row.generation += 1
-    if change.status is not None and (change.status is not row.status or change.begin_boot):
-        advance(row.status, change.status)
-        session.add(
-            InstanceStateChange(
-                organization_id=row.organization_id,
-                instance_id=row.id,
-                version=row.version,
-                from_status=row.status,
-                to_status=change.status,
-                reason=change.reason,
-            )
+    if change.status is None or (change.status is row.status and not change.begin_boot):
+        return []
+    before, row.status = row.status, advance(row.status, change.status)
+    _stamp(row, change.status, now)
+    return [
+        InstanceStateChange(
+            organization_id=row.organization_id,
+            instance_id=row.id,
+            version=row.version,
+            from_status=before,
+            to_status=row.status,
+            reason=change.reason,
         )
-        _stamp(row, change.status, now)
-        row.status = change.status
+    ]
+
+
+def _amend(row: Instance, change: Projection, now: datetime) -> None:
     if change.clear_error:
         row.error_code = row.error_message = None
     if change.error_code is not None:
@@ -153,6 +167,12 @@ async def _machine(
         await billing.open_compute(session, row, machine)
     for volume in change.volumes:
         await billing.track_volume(session, row, volume)
+    if change.status is InstanceStatus.BOOTING and not change.begin_boot:
+        await boot_tokens.renew(session, row, now=now)
+    if change.mark_silent:
+        await session.execute(
+            update(InstanceLiveness).where(col(InstanceLiveness.instance_id) == row.id).values(is_stale=True)
+        )
     if change.begin_boot:
         await boot_tokens.replace(session, row, limits.installation_key, now=now)
         await _reset_liveness(session, row)
@@ -187,55 +207,43 @@ async def _reset_liveness(session: AsyncSession, row: Instance) -> None:
     )
 
 
-async def _touched(session: AsyncSession, row: Instance, change: Projection) -> list[UUID]:
-    """Open operations whose progress or wait the change shows to their followers."""
-    statement = select(Operation).where(Operation.resource_id == row.id, col(Operation.status).in_(OPEN))
-    steps = {Step(step) for step in row.completed_steps}
-    touched = []
-    for operation in (await session.exec(statement)).all():
+def _show_progress(row: Instance, still_open: Sequence[Operation]) -> None:
+    percent = Decimal(progress_percent(row.status, {Step(step) for step in row.completed_steps}))
+    for operation in still_open:
         if operation.kind is not OperationKind.INSTANCE_TERMINATE:
-            percent = Decimal(progress_percent(row.status, steps))
             operation.progress_percent = max(operation.progress_percent, percent)
         operation.waiting_on, operation.waiting_since = row.waiting_on, row.waiting_since
         operation.waiting_until = row.waiting_until
-        session.add(operation)
-        touched.append(operation.id)
-    await session.flush()
-    return touched
 
 
-async def _announce(session: AsyncSession, row: Instance, changed: list[UUID], notes: list[UUID]) -> None:
-    """Events last: the stream's counter is locked from here to the end of the transaction."""
-    organization = row.organization_id
-    status = orjson.dumps({"status": row.status, "steps": row.completed_steps, "waiting_on": row.waiting_on})
-    for operation_id in dict.fromkeys(changed):
-        stream = events.operation_stream(operation_id)
-        await events.append(session, stream, organization, "operation.updated", status.decode())
-    stream = events.organization_stream(organization)
-    await events.append(
-        session, stream, organization, "instance.updated", orjson.dumps({"ids": [str(row.id)]}).decode()
-    )
-    if notes:
-        data = {"ids": [str(note) for note in notes], "instance_ids": [str(row.id)]}
-        await events.append(session, stream, organization, "action_log.created", orjson.dumps(data).decode())
+def _news(row: Instance, shown: Sequence[Operation], logs: Sequence[ActionLog]) -> list[NewEvent]:
+    """For those who follow an operation, then for those who follow the organization."""
+    status = {"status": row.status, "steps": row.completed_steps, "waiting_on": row.waiting_on}
+    followed = dict.fromkeys(events.operation_stream(operation.id) for operation in shown)
+    organization, instance = events.organization_stream(row.organization_id), str(row.id)
+    news = [NewEvent(stream, "operation.updated", status) for stream in followed]
+    news.append(NewEvent(organization, "instance.updated", {"ids": [instance]}))
+    if logs:
+        logged = {"ids": [str(log.id) for log in logs], "instance_ids": [instance]}
+        news.append(NewEvent(organization, "action_log.created", logged))
+    return news
 
 
 async def _row(session: AsyncSession, instance_id: UUID, *, lock: bool = False) -> Instance:
-    statement = select(Instance).where(Instance.id == instance_id)
-    row = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
+    statement = _LOCKED if lock else _PLAIN
+    row = (await session.exec(statement, params={"id": instance_id})).one_or_none()
     if row is None:
         raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
     return row
 
 
-async def _snapshot(session: AsyncSession, row: Instance, limits: OwnerLimits) -> InstanceSnapshot:
+async def _snapshot(
+    session: AsyncSession, row: Instance, limits: OwnerLimits, pending: Sequence[Operation] | None = None
+) -> InstanceSnapshot:
+    """`pending` are the open operations where they have been read already."""
     liveness = await session.get(InstanceLiveness, row.id, populate_existing=True)
-    statement = (
-        select(Operation)
-        .where(Operation.resource_id == row.id, col(Operation.status).in_(OPEN))
-        .order_by(col(Operation.id))
-    )
-    pending = (await session.exec(statement)).all()
+    if pending is None:
+        pending = await operations.open_on(session, row.id)
     return InstanceSnapshot(
         status=row.status,
         desired_status=row.desired_status,

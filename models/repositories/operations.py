@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,6 +14,12 @@ from models.contracts.instances import OperationChange
 from models.domain.operations import OPEN, OperationKind, OperationStatus, advance
 from models.tables.instances import Instance
 from models.tables.operations import Operation
+
+_OPEN_ON = (
+    select(Operation)
+    .where(Operation.resource_id == bindparam("resource_id"), col(Operation.status).in_(OPEN))
+    .order_by(col(Operation.id))
+)
 
 
 async def get(session: AsyncSession, operation_id: UUID, *, lock: bool = False) -> Operation:
@@ -35,29 +42,33 @@ async def find_open(session: AsyncSession, resource_id: UUID, kind: OperationKin
     return (await session.exec(statement)).one_or_none()
 
 
-async def apply_changes(
-    session: AsyncSession, row: Instance, changes: Sequence[OperationChange], now: datetime
-) -> list[UUID]:
-    """Move every open operation of each change's kind; the ids that moved. What is finished stays finished."""
-    moved: list[UUID] = []
+async def open_on(session: AsyncSession, resource_id: UUID) -> list[Operation]:
+    """The open operations on the resource, oldest first."""
+    return list((await session.exec(_OPEN_ON, params={"resource_id": resource_id})).all())
+
+
+def apply_changes(
+    row: Instance, pending: Sequence[Operation], changes: Sequence[OperationChange], now: datetime
+) -> list[Operation]:
+    """Move the pending operations that each change means; those that moved. What is finished stays finished."""
+    moved: list[Operation] = []
     for change in changes:
-        statement = select(Operation).where(
-            Operation.resource_id == row.id, Operation.kind == change.kind, col(Operation.status).in_(OPEN)
-        )
-        for operation in (await session.exec(statement)).all():
-            if operation.status is change.status:
-                continue
-            operation.status = advance(operation.status, change.status)
-            operation.error_code, operation.error_message = change.error_code, change.error_message
-            if change.status is OperationStatus.RUNNING:
-                operation.started_at = now
-            else:
-                operation.completed_at = now
-                operation.waiting_on = operation.waiting_since = operation.waiting_until = None
-            if change.status is OperationStatus.SUCCEEDED:
-                operation.progress_percent = Decimal(100)
-                operation.result = {"instance_id": str(row.id), "status": row.status.value}
-            session.add(operation)
-            moved.append(operation.id)
-    await session.flush()
+        for operation in pending:
+            is_meant = operation.kind is change.kind and (change.ids is None or operation.id in change.ids)
+            if is_meant and operation.status in OPEN and operation.status is not change.status:
+                _apply(operation, change, row, now)
+                moved.append(operation)
     return moved
+
+
+def _apply(operation: Operation, change: OperationChange, row: Instance, now: datetime) -> None:
+    operation.status = advance(operation.status, change.status)
+    operation.error_code, operation.error_message = change.error_code, change.error_message
+    if change.status is OperationStatus.RUNNING:
+        operation.started_at = now
+    else:
+        operation.completed_at = now
+        operation.waiting_on = operation.waiting_since = operation.waiting_until = None
+    if change.status is OperationStatus.SUCCEEDED:
+        operation.progress_percent = Decimal(100)
+        operation.result = {"instance_id": str(row.id), "status": row.status.value}

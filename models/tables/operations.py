@@ -45,7 +45,10 @@ class OutboxRow(SQLModel, table=True):
     """What the owner of an object must be told, committed with the reason for telling it. Payloads are ids."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("ix_outbox_due", "next_attempt_at", "id", postgresql_where="delivered_at IS NULL"),)
+    __table_args__ = (
+        Index("ix_outbox_due", "next_attempt_at", "id", postgresql_where="delivered_at IS NULL"),
+        Index("ix_outbox_delivered", "delivered_at", postgresql_where="delivered_at IS NOT NULL"),
+    )
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id", index=False)
@@ -76,4 +79,4 @@ class IdempotencyKey(SQLModel, table=True):
     headers: dict[str, object] = document()
     body: dict[str, object] = document()
     created_at: datetime = moment(default_now=True, index=True)
-    expires_at: datetime = moment()
+    expires_at: datetime = moment(index=True)

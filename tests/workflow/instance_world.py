@@ -187,8 +187,10 @@ class InstanceWorld:
     async def beating(self, instance_id: UUID) -> AsyncIterator[None]:
         """The agent goes on saying what it said last."""
 
+        stop = asyncio.Event()
+
         async def beat() -> None:
-            while True:
+            while not stop.is_set():
                 await self.execute(
                     "UPDATE instance_liveness SET last_heartbeat_at = now() WHERE instance_id = %s", instance_id
                 )
@@ -198,8 +200,8 @@ class InstanceWorld:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            stop.set()  # not cancelled: a connection that is being made would be left open
+            await task
 
     async def execute(self, statement: str, *values: object) -> None:
         async with await psycopg.AsyncConnection.connect(self.urls.admin) as connection:

@@ -75,7 +75,8 @@ async def test_dstack_2068_terminate_while_the_provider_creates(world: InstanceW
     instance_id = await world.deploy_id()
     await reached.wait()
     await terminate_twice(world, instance_id)
-    await asyncio.sleep(1)  # the time-skipping server loses a task in which a cancelled activity ends at the same moment
+    # The time-skipping server loses a task in which a cancelled activity ends at the same moment.
+    await asyncio.sleep(1)
     go_on.set()
     await world.ended(instance_id, skipping_s=5)
     await assert_nothing_left(world)

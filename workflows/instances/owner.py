@@ -15,10 +15,12 @@ from models.contracts.instances import (
     InstanceInput,
     InstanceKey,
     InstanceSnapshot,
+    OperationChange,
     Projection,
     Waiting,
 )
-from models.domain.instances.state import DesiredStatus
+from models.domain.instances.state import DesiredStatus, InstanceStatus
+from models.domain.operations import OperationStatus
 from models.ports.compute import MachineSpec
 from workflows import options
 
@@ -39,6 +41,7 @@ class Owner:
         self.key = InstanceKey(instance_id=start.instance_id, organization_id=start.organization_id)
         self.handled = list(start.handled)
         self.removal_rounds = start.removal_rounds
+        self.removal_began_at = start.removal_began_at
         self.sent_generation = 0
         """The boot that this owner is known to have had sent to the provider; 0: it does not know of any."""
         self.leftovers_removed = False
@@ -90,6 +93,9 @@ class Owner:
 
     async def project(self, *, waiting: str | None = None, **change: Any) -> bool:
         """Change the row; afterwards `row` is what stands. False when somebody else changed it first: look again."""
+        is_the_end = change.get("status") is InstanceStatus.TERMINATED
+        if not is_the_end:
+            change["operations"] = [self._of_known(each) for each in change.get("operations", [])]
         projection = Projection(
             key=self.key,
             projection_id=workflow.uuid4(),
@@ -103,6 +109,17 @@ class Owner:
         self._row = applied.snapshot
         workflow.set_current_details(f"**{self.row.status}**" + (f", waiting for {waiting}" if waiting else ""))
         return applied.applied
+
+    def _refuse_if_ending(self) -> None:
+        if self.wants_termination:
+            raise InterruptedByTermination
+
+    def _of_known(self, change: OperationChange) -> OperationChange:
+        """Only operations that this decision knew of move by it; none succeeds that was never begun."""
+        is_success = change.status is OperationStatus.SUCCEEDED
+        known = [one for one in self.row.operations if one.kind is change.kind]
+        ids = [one.id for one in known if not (is_success and one.status is OperationStatus.PENDING)]
+        return change.model_copy(update={"ids": ids})
 
     async def wait_for_news(self, timeout_s: float | None = None) -> bool:
         """True when there is news, also when it is time to continue as new; False when the time is over."""
@@ -127,9 +144,11 @@ class Owner:
     ) -> R:
         """Run an activity at the instance's provider. Raises the AppError it ended with.
 
-        A wish to terminate cancels the call and waits until it is over, so that nothing is created behind the removal's
-        back; unless it came to its end all the same, InterruptedByTermination is raised.
+        Once termination is wanted nothing else is begun at the provider, and a wish that comes meanwhile cancels the call and
+        waits until it is over, so that nothing is created behind the removal's back. Both raise InterruptedByTermination,
+        unless the call came to its end all the same.
         """
+        self._refuse_if_ending()
         handle = workflow.start_activity_method(
             call,
             request,

@@ -12,7 +12,7 @@ from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import MachineState
 from workflows import options
 from workflows.instances import removal
-from workflows.instances.owner import InterruptedByTermination, Owner
+from workflows.instances.owner import Owner
 
 WATCH_S = 300.0
 """One attempt watches a machine start for this long; a provider that needs longer is watched again."""
@@ -23,12 +23,9 @@ async def provision(owner: Owner) -> None:
     if owner.wants_termination:
         await removal.begin(owner)
         return
-    try:
-        if owner.row.provider_instance_id is None and not await _create(owner):
-            return
-        await _await_running(owner)
-    except InterruptedByTermination:
+    if owner.row.provider_instance_id is None and not await _create(owner):
         return
+    await _await_running(owner)
 
 
 async def _create(owner: Owner) -> bool:
@@ -46,7 +43,7 @@ async def _create(owner: Owner) -> bool:
         machine = await owner.on_provider(
             MachineActivities.create_machine,
             request,
-            options.provider_create(owner.row.startup_timeout_s),
+            options.provider_create(remaining_s(owner)),
             summary="create the machine",
         )
     except AppError as error:
@@ -73,7 +70,8 @@ async def _create_failed(owner: Owner, error: AppError) -> None:
             code = "MISSING_PROVIDER_CREDENTIALS"
         case _:
             code = "PROVIDER_CREATE_FAILED"
-    is_conclusive = isinstance(error, NoCapacity | ProviderRejected)  # the create itself was refused, after a look
+    is_refusal = isinstance(error, NoCapacity | ProviderRejected)
+    is_conclusive = is_refusal and error.details.get("first_attempt") is True
     await owner.project(
         status=InstanceStatus.FAILED,
         reason=code,
@@ -86,22 +84,25 @@ async def _create_failed(owner: Owner, error: AppError) -> None:
 
 
 async def _await_running(owner: Owner) -> None:
-    started_at = owner.row.create_attempted_at or workflow.now()
-    deadline = started_at + options.seconds(owner.row.startup_timeout_s)
-    while True:
-        remaining_s = (deadline - workflow.now()).total_seconds()
-        report = await owner.on_provider(
-            MachineActivities.await_machine,
-            MachineRef(
-                installation_id=owner.spec.installation_id,
-                instance_id=owner.key.instance_id,
-                provider_instance_id=owner.row.provider_instance_id or "",
-                zone=owner.spec.zone,
-                timeout_s=max(min(remaining_s, WATCH_S), 1.0),
-            ),
-            options.await_machine(remaining_s),
-            summary="wait until the machine runs",
+    while (left_s := remaining_s(owner)) > 0:
+        ref = MachineRef(
+            installation_id=owner.spec.installation_id,
+            instance_id=owner.key.instance_id,
+            provider_instance_id=owner.row.provider_instance_id or "",
+            zone=owner.spec.zone,
+            timeout_s=max(min(left_s, WATCH_S), 1.0),
         )
+        try:
+            report = await owner.on_provider(
+                MachineActivities.await_machine,
+                ref,
+                options.await_machine(left_s),
+                summary="wait until the machine runs",
+            )
+        except AppError as error:
+            await owner.project(waiting=f"the provider to answer ({error.code})")
+            await owner.wait_for_news(options.PROVIDER_PAUSE_S)
+            return
         machine = report.machine
         if machine is None or machine.state in (MachineState.FAILED, MachineState.PREEMPTED):
             why = "the machine does not exist any more" if machine is None else machine.error or machine.state.value
@@ -110,10 +111,14 @@ async def _await_running(owner: Owner) -> None:
         if machine.state is MachineState.RUNNING and machine.host is not None:
             await _running(owner, report)
             return
-        if workflow.now() >= deadline:
-            why = "the machine did not run within the startup time"
-            await _start_failed(owner, "PROVIDER_START_TIMEOUT", why, START_TIMEOUT)
-            return
+    why = "the machine did not run within the startup time"
+    await _start_failed(owner, "PROVIDER_START_TIMEOUT", why, START_TIMEOUT)
+
+
+def remaining_s(owner: Owner) -> float:
+    """What is left of the startup time, counted from the first create attempt; an owner that took over gets no more."""
+    began_at = owner.row.create_attempted_at or workflow.now()
+    return (began_at + options.seconds(owner.row.startup_timeout_s) - workflow.now()).total_seconds()
 
 
 async def _running(owner: Owner, report: MachineReport) -> None:

@@ -55,13 +55,16 @@ async def provider_deleted(owner: Owner) -> None:
 async def drain(owner: Owner) -> None:
     """No new requests reach a draining instance; those in flight get their time (contract decision 13)."""
     request = AwaitDrained(key=owner.key, timeout_s=owner.row.drain_timeout_s)
-    drained = await workflow.execute_activity_method(
-        InstanceActivities.await_drained,
-        request,
-        task_queue=TaskQueue.RECORDS,
-        summary="wait for requests in flight",
-        **options.drain(owner.row.drain_timeout_s),
-    )
+    try:
+        drained = await workflow.execute_activity_method(
+            InstanceActivities.await_drained,
+            request,
+            task_queue=TaskQueue.RECORDS,
+            summary="wait for requests in flight",
+            **options.drain(owner.row.drain_timeout_s),
+        )
+    except ActivityError:
+        drained = False  # nobody could look within the time; a termination does not wait for longer
     await owner.load()
     await owner.project(
         status=InstanceStatus.TERMINATING,
@@ -101,9 +104,10 @@ PENDING_CODES = frozenset({"VOLUMES_DELETE_PENDING", "TERMINATION_PENDING"})
 
 async def remove_leftovers(owner: Owner) -> bool:
     """After a create whose outcome is not known: whatever it made goes. True once verified; False when interrupted."""
-    while not owner.wants_termination:
+    while not owner.wants_termination and not workflow.info().is_continue_as_new_suggested():
         removal = await _round(owner)
         if not removal.machines_left and not removal.volumes_left:
+            await owner.project(found=removal.found, volumes=removal.volumes, ended=removal.ended)
             owner.leftovers_removed = True
             return True
         await owner.project(
@@ -117,12 +121,14 @@ async def remove_leftovers(owner: Owner) -> bool:
 async def _round(owner: Owner) -> Removal:
     if owner.row.machine_spec is None:
         return Removal(machines_left=0, volumes_left=0)
+    owner.removal_began_at = owner.removal_began_at or workflow.now()
+    was_sent = owner.row.create_attempted_at is not None and not owner.row.is_nothing_created
     request = RemoveMachine(
         installation_id=owner.spec.installation_id,
         instance_id=owner.key.instance_id,
         zone=owner.spec.zone,
         provider_instance_id=owner.row.provider_instance_id,
-        create_attempted_at=None if owner.row.is_nothing_created else owner.row.create_attempted_at,
+        silent_since=owner.removal_began_at if was_sent else None,
         recorded=owner.row.billed_machines,
     )
     try:

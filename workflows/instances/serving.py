@@ -2,6 +2,7 @@
 
 from temporalio import workflow
 
+from models.base.errors import AppError
 from models.contracts.instances import ActionNote, OperationChange
 from models.domain.instances.deletion import UNAVAILABLE
 from models.domain.instances.startup import stage
@@ -10,7 +11,7 @@ from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import MachineState
 from workflows import options
 from workflows.instances import removal, startup
-from workflows.instances.owner import InterruptedByTermination, Owner
+from workflows.instances.owner import Owner
 
 
 async def serve(owner: Owner) -> None:
@@ -78,20 +79,21 @@ async def _try_once(owner: Owner) -> None:
     attempt = owner.row.heal_attempts + 1
     try:
         machine = await startup.describe(owner)
-        if machine is None or machine.state is MachineState.PREEMPTED:
-            await removal.provider_deleted(owner)
-            return
-        match owner.row.on_unavailable:
-            case OnUnavailable.WAIT:
-                await owner.project(heal_attempts=attempt, waiting="a heartbeat")
-            case OnUnavailable.RESTART_AGENT:
-                await startup.restart(owner, agent_only=True, heal_attempts=attempt)
-            case OnUnavailable.REINSTALL:
-                await startup.restart(owner, agent_only=False, heal_attempts=attempt)
-            case OnUnavailable.TERMINATE:
-                await removal.begin(owner, deletion_reason=UNAVAILABLE)
-    except InterruptedByTermination:
+    except AppError as error:
+        await owner.project(waiting=f"the provider to answer ({error.code})")
         return
+    if machine is None or machine.state is MachineState.PREEMPTED:
+        await removal.provider_deleted(owner)
+        return
+    match owner.row.on_unavailable:
+        case OnUnavailable.WAIT:
+            await owner.project(heal_attempts=attempt, waiting="a heartbeat")
+        case OnUnavailable.RESTART_AGENT:
+            await startup.restart(owner, agent_only=True, heal_attempts=attempt)
+        case OnUnavailable.REINSTALL:
+            await startup.restart(owner, agent_only=False, heal_attempts=attempt)
+        case OnUnavailable.TERMINATE:
+            await removal.begin(owner, deletion_reason=UNAVAILABLE)
 
 
 async def idle(owner: Owner) -> None:

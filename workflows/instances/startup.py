@@ -12,7 +12,7 @@ from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineState
 from workflows import options
 from workflows.instances import removal
-from workflows.instances.owner import InterruptedByTermination, Owner
+from workflows.instances.owner import Owner
 from workflows.instances.provisioning import failed
 
 BOOT_OPERATIONS = (OperationKind.INSTANCE_PROVISION, OperationKind.INSTANCE_REINSTALL)
@@ -72,9 +72,10 @@ async def _send_restart(owner: Owner, *, agent_only: bool) -> None:
         machine = await owner.on_provider(
             MachineActivities.restart_machine, request, options.PROVIDER_MUTATION, summary="restart the machine's agent"
         )
-    except InterruptedByTermination:
-        return
     except AppError as error:
+        if owner.row.heal_attempts and not owner.row.open_operation(OperationKind.INSTANCE_REINSTALL):
+            await _silent_again(owner, f"the restart was refused ({error.code})")
+            return
         await owner.project(
             status=InstanceStatus.FAILED,
             reason="PROVIDER_REINSTALL_FAILED",
@@ -159,29 +160,34 @@ async def _wait(owner: Owner) -> None:
 
 async def _look_at_silent_machine(owner: Owner) -> None:
     if owner.row.heal_attempts:
-        await owner.project(status=InstanceStatus.UNAVAILABLE, reason="silent after a restart", waiting="a heartbeat")
+        await _silent_again(owner, "silent after a restart")
         return
-    machine = await describe(owner)
+    try:
+        machine = await describe(owner)
+    except AppError as error:
+        await owner.project(waiting=f"the provider to answer ({error.code})")
+        return
     if machine is None or machine.state in (MachineState.FAILED, MachineState.PREEMPTED):
         why = (machine.error if machine else None) or "the machine stopped before its agent served the model"
         await _startup_failed(owner, "HEALTH_CHECK_FAILED", why)
 
 
 async def describe(owner: Owner) -> Machine | None:
-    """The machine as its provider shows it; while the provider cannot say, it is taken to be there."""
+    """The machine as its provider shows it; None when it does not exist. Raises AppError while the provider cannot say."""
     ref = MachineRef(
         installation_id=owner.spec.installation_id,
         instance_id=owner.key.instance_id,
         provider_instance_id=owner.row.provider_instance_id or "",
         zone=owner.spec.zone,
     )
-    while True:
-        try:
-            return await owner.on_provider(
-                MachineActivities.describe_machine, ref, options.PROVIDER_READ, summary="look at the machine"
-            )
-        except AppError as error:
-            await owner.project(waiting=f"the provider to answer ({error.code})")
+    return await owner.on_provider(
+        MachineActivities.describe_machine, ref, options.PROVIDER_READ, summary="look at the machine"
+    )
+
+
+async def _silent_again(owner: Owner, reason: str) -> None:
+    """Back to `heal`, which counts the attempts. Only a new heartbeat can say that the agent lives."""
+    await owner.project(status=InstanceStatus.UNAVAILABLE, reason=reason, waiting="a heartbeat", mark_silent=True)
 
 
 async def _startup_failed(owner: Owner, code: str, why: str) -> None:

@@ -1,11 +1,15 @@
 """One instance, from the accepted order to the verified end of its bill."""
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
+from activities.runtime.failures import unwrap
+from models.base.errors import AppError
 from models.contracts.instances import Command, InstanceInput, InstanceSnapshot, Observed
 from models.domain.instances.state import FINAL, InstanceStatus
+from workflows import options
 from workflows.instances import provisioning, removal, serving, startup
-from workflows.instances.owner import Owner
+from workflows.instances.owner import InterruptedByTermination, Owner
 
 S = InstanceStatus
 
@@ -35,11 +39,28 @@ class InstanceWorkflow:
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(
-                    start.model_copy(update={"handled": owner.handled, "removal_rounds": owner.removal_rounds})
+                    start.model_copy(
+                        update={
+                            "handled": owner.handled,
+                            "removal_began_at": owner.removal_began_at,
+                            "removal_rounds": owner.removal_rounds,
+                        }
+                    )
                 )
             if owner.has_news:
                 await owner.load()
+            await self._hold(owner)
+
+    async def _hold(self, owner: Owner) -> None:
+        """One pass that cannot end the owner: what it did not expect it reports, waits, and looks at the row again."""
+        try:
             await self._live(owner)
+        except InterruptedByTermination:
+            return  # the next pass sees what is wanted
+        except (ActivityError, AppError) as failure:
+            workflow.logger.error("the owner of an instance holds after %s", unwrap(failure).code)
+            await owner.wait_for_news(options.HOLD_S)
+            await owner.load()
 
     async def _live(self, owner: Owner) -> None:
         match owner.row.status:

@@ -154,7 +154,9 @@ class MockCompute:
         usage = await self._client.usage(resource_id)
         if usage is not None and not usage.ended:
             return None
-        return Ended(provider_id=resource_id, billed_until=usage.billed_until if usage else None)
+        if usage is None:
+            return Ended(provider_id=resource_id)
+        return Ended(provider_id=resource_id, billed_from=usage.billed_from, billed_until=usage.billed_until)
 
     async def _twins(self, spec: MachineSpec) -> list[Machine]:
         tags = [f"{INSTALLATION_TAG}{spec.installation_id}", f"{MACHINE_KEY_TAG}{spec.machine_key}"]

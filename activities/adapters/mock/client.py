@@ -57,10 +57,12 @@ class CloudVolume(BaseModel):
     created_at: datetime
     billed_from: datetime
     billed_until: datetime | None = None
+    price_eur_per_hour: str
 
 
 class CloudUsage(BaseModel):
     id: str
+    billed_from: datetime | None = None
     billed_until: datetime | None = None
     ended: bool
 

@@ -84,7 +84,14 @@ END $$;
 """
 
 
+INDEXES = """
+CREATE INDEX ix_outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
+CREATE INDEX ix_idempotency_keys_expires_at ON idempotency_keys (expires_at);
+"""
+
+
 def upgrade() -> None:
+    op.execute(INDEXES)
     op.execute(OUTBOX)
     op.execute(SWEEPER)
     for signature in (
