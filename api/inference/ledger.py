@@ -25,8 +25,7 @@ from models.repositories.inference_journal import JournalReader, Orphan, orphans
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-LINES_PER_ROUND = 1_500
-"""About three lines a record (opened, some progress, closed): one round makes about one batch."""
+LINES_AT_ONCE = 1_500
 FLUSH_INTERVAL_S = 0.5
 ADOPT_INTERVAL_S = 10.0
 PURGE_INTERVAL_S = 3600.0
@@ -102,10 +101,9 @@ class Ledger:
 
     async def _write_round(self) -> bool:
         """One round of the own journal. False when it has been read to its end."""
-        lines, position = self._reader.lines(LINES_PER_ROUND)
-        if not lines and position == self._reader.position:
-            return False
-        await self._write_closed(lines)
+        lines, position = self._reader.lines(BATCH, LineKind.CLOSED)
+        if lines:
+            await self._write([line.json for line in lines])
         self._reader.advance(position)
         return bool(lines)
 
@@ -114,7 +112,7 @@ class Ledger:
         opened: dict[str, dict[str, Any]] = {}
         progress: dict[str, dict[str, Any]] = {}
         while True:
-            lines, position = reader.lines(LINES_PER_ROUND)
+            lines, position = reader.lines(LINES_AT_ONCE)
             if not lines:
                 break
             await self._write_closed(lines)

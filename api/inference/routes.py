@@ -53,8 +53,8 @@ HEADERS: list[dict[str, Any]] = [
         "name": "X-Quarterdeck-Session",
         "in": "header",
         "required": False,
-        "schema": {"type": "string", "maxLength": 256},
-        "description": "Any text: requests with the same one go to the same instance while it is there.",
+        "schema": {"type": "string"},
+        "description": "Requests with the same text go to the same instance while it lasts; over 256 characters count as none.",
     },
     {
         "name": "Idempotency-Key",
