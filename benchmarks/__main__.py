@@ -11,7 +11,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 NAMES = ("proxy", "deployments", "reads", "fleet")
-TIMEOUT_S = 900.0
+TIMEOUT_S = 1500.0
 
 
 def main() -> int:

@@ -20,8 +20,8 @@ from benchmarks.stack import RunningStack, running_stack
 
 CLIENTS = 32
 ORDER = {"model_id": "mock-echo-model", "provider_code": "mock"}
-PROVISIONED_WITHIN_S = 300.0
-TERMINATED_WITHIN_S = 300.0
+PROVISIONED_WITHIN_S = 600.0
+TERMINATED_WITHIN_S = 600.0
 LOOK_EVERY_S = 1.0
 MOST_API_PSS_MB = 150.0
 MOST_WORKER_PSS_MB = 250.0

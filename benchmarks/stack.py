@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -134,6 +136,7 @@ class Measured:
 @contextmanager
 def running_stack(**overrides: object) -> Iterator[RunningStack]:
     """Postgres runs, with the schema, the seeds and an administrator. `overrides` are settings by name."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of everything that has to be stopped
     with ExitStack() as exits:
         home = open_home(Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="quarterdeck-bench-"))))
         home.path.chmod(0o711)  # for root: on the way to PostgreSQL's folder, as `quarterdeck up` leaves it
@@ -142,7 +145,7 @@ def running_stack(**overrides: object) -> Iterator[RunningStack]:
         chosen = {"home": home.path, "log_level": "warning", **ports, **overrides}
         with _environment({f"QUARTERDECK_{name.upper()}": str(value) for name, value in chosen.items()}):
             yield RunningStack(Settings(), home, exits)
-            exits.close()
+            exits.close()  # while the environment is still that of the processes
 
 
 @contextmanager

@@ -35,7 +35,11 @@ GRACEFUL_SHUTDOWN = timedelta(seconds=5)
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a workflow's next task waits for the process that knows it: after a kill it goes to another one so soon."""
 
-CONCURRENT_WORKFLOW_TASKS = 40
+CONCURRENT_WORKFLOW_TASKS = 12
+"""A task lasts as long as the short transactions in it. Those under way share one processor and one connection pool, and have to
+end within `OWNER_TASK_TIMEOUT`: a task that does not is done anew, which makes an overloaded worker slower still.
+"""
+
 CONCURRENT_ACTIVITIES = 200
 CACHED_WORKFLOWS = 400
 """Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory."""
