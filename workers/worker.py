@@ -31,7 +31,7 @@ from workflows.schedules import SCHEDULES, ScheduleSpecification
 
 logger = logging.getLogger(__name__)
 
-GRACEFUL_SHUTDOWN = timedelta(seconds=5)
+GRACEFUL_SHUTDOWN = timedelta(seconds=3)
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a workflow's next task waits for the process that knows it: after a kill it goes to another one so soon."""
 
@@ -41,8 +41,10 @@ end within `OWNER_TASK_TIMEOUT`: a task that does not is done anew, which makes 
 """
 
 CONCURRENT_ACTIVITIES = 200
-CACHED_WORKFLOWS = 400
-"""Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory."""
+CACHED_WORKFLOWS = 300
+"""Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory: an owner in its
+sandbox takes a third of a megabyte (benchmarks/fleet.py).
+"""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -33,7 +33,10 @@ async def allow_decode(state: State) -> Response:
     "/decode",
     summary="Decrypt payloads for the Temporal web UI",
     dependencies=[Depends(superadmin)],
-    responses={**errors(400, 401, 403), 200: {"content": {"application/json": {}}, "description": "Payloads in clear."}},
+    responses={
+        **errors(400, 401, 403),
+        200: {"content": {"application/json": {}}, "description": "Payloads in clear."},
+    },
     response_class=Response,
 )
 async def decode_payloads(request: Request, state: State) -> Response:
@@ -44,9 +47,7 @@ async def decode_payloads(request: Request, state: State) -> Response:
 def _codec(state: AppState) -> EncryptionCodec:
     previous = state.settings.installation_key_previous
     older = [decode_installation_key(previous.get_secret_value())] if previous else []
-    return EncryptionCodec(
-        derive(state.installation_key, Purpose.CODEC), [derive(key, Purpose.CODEC) for key in older]
-    )
+    return EncryptionCodec(derive(state.installation_key, Purpose.CODEC), [derive(key, Purpose.CODEC) for key in older])
 
 
 def _for_the_web_ui(state: AppState) -> dict[str, str]:

@@ -169,7 +169,7 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
         task = asyncio.create_task(server.serve([bound]))
         try:
             async with asyncio.timeout(15):
-                while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
+                while not server.started:
                     await asyncio.sleep(0.01)
             yield Served(f"http://127.0.0.1:{bound.getsockname()[1]}", state, server)
         finally:

@@ -268,7 +268,11 @@ async def test_equal_memory_is_enough(shared: SeededApi, person: Person):
 
 async def test_what_is_left_out_on_a_fresh_install_becomes_local(fresh: SeededApi):
     person = fresh.people.person()
-    for nothing_said in ({}, {"zone": "", "instance_type": "", "provider_code": ""}, {"zone": None, "provider_id": None}):
+    for nothing_said in (
+        {},
+        {"zone": "", "instance_type": "", "provider_code": ""},
+        {"zone": None, "provider_id": None},
+    ):
         accepted = await fresh.deploy(person, model_id="smollm2-135m-instruct", **nothing_said)
         row = fresh.rows.one(Instance, id=UUID(accepted["instance_id"]))
         assert codes_of(fresh, row) == (LOCAL_ZONE, "local-cpu-small", "local")

@@ -221,7 +221,7 @@ async def test_a_follower_that_does_not_read_is_given_up_and_costs_no_memory(
 async def until(condition: object, within_s: float = 5) -> None:
     assert callable(condition)
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  (looks from outside)
+        while not condition():
             await asyncio.sleep(0.02)
 
 

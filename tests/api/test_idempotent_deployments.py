@@ -99,7 +99,9 @@ async def test_another_user_another_organization_and_another_credential_are_inde
     ids = {(await order(seeded, who, "k")).json()["instance_id"] for who in (person, colleague, stranger)}
     async with client_of(seeded.api.app) as browser:
         await browser.post("/auth/login", json={"email": person.email, "password": PASSWORD})
-        ids.add((await browser.post("/deployments", json=ORDER, headers={"idempotency-key": "k"})).json()["instance_id"])
+        ids.add(
+            (await browser.post("/deployments", json=ORDER, headers={"idempotency-key": "k"})).json()["instance_id"]
+        )
     assert len(ids) == 4
 
 

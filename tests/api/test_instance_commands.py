@@ -156,9 +156,7 @@ async def test_a_reinstall_is_202_and_the_owner_is_told(seeded: SeededApi, perso
 
 
 @pytest.mark.parametrize("status", [status for status in S if status not in FINAL | ENDING])
-async def test_every_state_with_a_machine_can_be_reinstalled(
-    seeded: SeededApi, person: Person, status: InstanceStatus
-):
+async def test_every_state_with_a_machine_can_be_reinstalled(seeded: SeededApi, person: Person, status: InstanceStatus):
     row = seeded.rows.machine(person.organization_id, status)
     await seeded.call("POST", f"/instances/{row.id}/reinstall", person, 202)
 
@@ -246,9 +244,7 @@ async def test_what_is_only_asked_to_end_cannot_be_archived_and_is_called_termin
 
 
 @pytest.mark.parametrize(("method", "suffix"), WRITES)
-async def test_unknown_and_foreign_instances_do_not_exist(
-    seeded: SeededApi, person: Person, method: str, suffix: str
-):
+async def test_unknown_and_foreign_instances_do_not_exist(seeded: SeededApi, person: Person, method: str, suffix: str):
     foreign = seeded.rows.machine(seeded.people.person().organization_id)
     for instance_id in (foreign.id, new_id()):
         refused = (await seeded.call(method, f"/instances/{instance_id}{suffix}", person, 404)).json()
@@ -259,9 +255,7 @@ async def test_unknown_and_foreign_instances_do_not_exist(
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize(("method", "suffix"), WRITES)
-async def test_owner_and_admin_command_and_others_may_not(
-    seeded: SeededApi, role: Role, method: str, suffix: str
-):
+async def test_owner_and_admin_command_and_others_may_not(seeded: SeededApi, role: Role, method: str, suffix: str):
     person = seeded.people.person(role)
     row = seeded.rows.machine(person.organization_id, S.TERMINATED if suffix == "/archive" else S.READY)
     response = await seeded.call(method, f"/instances/{row.id}{suffix}", person)
@@ -361,7 +355,7 @@ async def test_commands_are_answered_while_temporal_accepts_and_says_nothing(
 ):
     accepted: list[asyncio.StreamWriter] = []
     silent = await asyncio.start_server(lambda _reader, writer: accepted.append(writer), "127.0.0.1", 0)
-    address = "127.0.0.1:{}".format(silent.sockets[0].getsockname()[1])
+    address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
     try:
         async with seeded_api(database, tmp_path_factory.mktemp("home"), temporal_address=address) as seeded:
             person = seeded.people.person()

@@ -67,9 +67,16 @@ def placed(seeded: SeededApi, person: Person, code: str = "sim-l4-1-24g", **colu
     rows = seeded.rows
     kind = rows.one(InstanceType, code=code)
     linked = {link.zone_id for link in rows.all(InstanceTypeZone, instance_type_id=kind.id)}
-    [zone] = [zone for zone in rows.all(Zone, provider_id=kind.provider_id) if zone.id in linked and zone.code == "local"]
+    [zone] = [
+        zone for zone in rows.all(Zone, provider_id=kind.provider_id) if zone.id in linked and zone.code == "local"
+    ]
     model = rows.one(LlmModel, code="mock-echo-model")
-    frozen = {"zone_id": zone.id, "instance_type_id": kind.id, "model_id": model.id, "price_eur_per_hour": Decimal("0.75")}
+    frozen = {
+        "zone_id": zone.id,
+        "instance_type_id": kind.id,
+        "model_id": model.id,
+        "price_eur_per_hour": Decimal("0.75"),
+    }
     return rows.machine(person.organization_id, **frozen | columns)
 
 
@@ -248,7 +255,9 @@ async def test_every_sort_key_sorts(seeded: SeededApi, person: Person, key: str,
     assert values == sorted(values, reverse=direction != "asc"), "descending is the default"
 
 
-@pytest.mark.parametrize("key", ["", "nonsense", "id; DROP TABLE instances", "organization_id", "CREATED_AT", "i.status"])
+@pytest.mark.parametrize(
+    "key", ["", "nonsense", "id; DROP TABLE instances", "organization_id", "CREATED_AT", "i.status"]
+)
 async def test_an_unknown_sort_key_is_the_default(seeded: SeededApi, person: Person, key: str):
     now = utc_now()
     made = [str(placed(seeded, person, created_at=now - timedelta(minutes=age)).id) for age in (1, 2, 3)]

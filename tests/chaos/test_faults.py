@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import psutil
 import pytest
 
 from tests.chaos.installation import Installation
@@ -215,17 +216,21 @@ async def test_scw_4676_volumes_left(installation: Installation) -> None:
 async def test_machines_taken_back_and_agents_that_die(installation: Installation) -> None:
     """A preempted machine ends its instance and its bill at the cloud's own moment; a dead agent is started again."""
     taken, sick = await installation.ready("mock", 2, instance_type="sim-l4-1-24g")
+    [killed] = await installation.ready("local")
     await installation.worker.stop()
     await installation.worker.start(QUARTERDECK_WORKER_STALE_SECONDS="10", QUARTERDECK_UNAVAILABLE_WAIT_S="0.5")
     machines = {one: row["provider_instance_id"] for one, row in (await installation.instances([taken, sick])).items()}
     assert (await installation.cloud.post(f"/sim/instances/{machines[taken]}/preempt")).is_success
     died = await installation.cloud.post(f"/sim/instances/{machines[sick]}/agent", json={"action": "die"})
     assert died.is_success, died.text
+    for pid in (await made_outside(installation))[killed].processes:
+        psutil.Process(pid).kill()
     await installation.until_status([taken], "terminated", 40.0)
-    await installation.until([sick], lambda row: row["status"] == "ready" and row["generation"] == 2, 40.0)
+    healed = [sick, killed]
+    await installation.until(healed, lambda row: row["status"] == "ready" and row["generation"] == 2, 40.0)
     row = (await installation.instances([taken]))[taken]
     assert (row["deletion_reason"], row["deleted_by_provider"]) == ("provider_deleted", True)
-    await verify(installation, [taken, sick])
-    await installation.terminate(sick)
-    await installation.until_status([sick], "terminated")
-    await verify(installation, [sick])
+    await verify(installation, [taken, *healed])
+    await installation.terminate(*healed)
+    await installation.until_status(healed, "terminated")
+    await verify(installation, healed)

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from tests.chaos import scoreboard
 from tests.chaos.installation import Installation, Row
-from tests.chaos.ledger import made_outside, verify
+from tests.chaos.ledger import verify
 from tests.chaos.scenarios import MARKS, scenario
 
 pytestmark = [*MARKS]
 
-GONE_WITHIN_S = 60.0
+LATE_S = 15.0
+GONE_WITHIN_S = 75.0
 """An end that comes before the outcome of the create is known waits for the settle time (45 s) where no machine shows up."""
 
 
@@ -22,6 +23,12 @@ async def end_twice(installation: Installation, instance_id: UUID) -> None:
     assert len(told) == 1, "two terminates, one operation"
 
 
+async def fired(installation: Installation, fault_id: int) -> None:
+    async with asyncio.timeout(10):
+        while not await installation.fired(fault_id):
+            await asyncio.sleep(0.02)
+
+
 def is_waiting_for(what: str, row: Row) -> bool:
     return what in (row["waiting_on"] or "")
 
@@ -30,30 +37,27 @@ def is_waiting_for(what: str, row: Row) -> bool:
 async def test_dstack_2068_cancel_while_provisioning(installation: Installation) -> None:
     """Each step held by the cloud, ended there: before the create, in it, after its lost answer, in BUILD, before the agent."""
     held: dict[str, UUID] = {}
-    await installation.fault("list", "slow", delay_s=12, count=1)
-    [held["the look before the create"]] = await installation.deploy("mock")
-    await asyncio.sleep(0.5)
-    await installation.fault("create", "slow", delay_s=12, count=1)
-    [held["the create"]] = await installation.deploy("mock")
-    await installation.until([held["the create"]], lambda row: is_waiting_for("create the machine", row), 10.0)
-    await asyncio.sleep(0.3)
-    await installation.fault("create", "lost_response", count=1)
-    [held["a lost answer"]] = await installation.deploy("mock")
-    async with asyncio.timeout(10):
-        while held["a lost answer"] not in await made_outside(installation):
-            await asyncio.sleep(0.02)
-    await installation.fault("create", "slow_build", delay_s=20, count=1)
-    [held["the build"]] = await installation.deploy("mock")
-    await installation.until([held["the build"]], lambda row: is_waiting_for("machine to run", row), 10.0)
-    await installation.fault("create", "slow_start", delay_s=30, count=1)
+    await installation.fault("create", "slow_start", delay_s=60, count=1)
     [held["the agent's start"]] = await installation.deploy("mock")
     await installation.until_status([held["the agent's start"]], "booting")
+    await installation.fault("create", "slow_build", delay_s=60, count=1)
+    [held["the build"]] = await installation.deploy("mock")
+    await installation.until([held["the build"]], lambda row: is_waiting_for("machine to run", row), 10.0)
+    look = await installation.fault("list", "slow", delay_s=LATE_S, count=1)
+    [held["the look before the create"]] = await installation.deploy("mock")
+    await fired(installation, look)
+    create = await installation.fault("create", "slow", delay_s=LATE_S, count=1)
+    [held["the create"]] = await installation.deploy("mock")
+    await fired(installation, create)
+    lost = await installation.fault("create", "lost_response", count=1)
+    [held["a lost answer"]] = await installation.deploy("mock")
+    await fired(installation, lost)
 
     await asyncio.gather(*(end_twice(installation, one) for one in held.values()))
     took = await installation.until_status(list(held.values()), "terminated", GONE_WITHIN_S)
     scoreboard.recovered("terminate at every step", len(held), took)
     await verify(installation, list(held.values()), at_most_one=True)
-    await asyncio.sleep(12.0)  # the slow answers would have arrived by now
+    await asyncio.sleep(max(0.0, LATE_S - took))  # until the slow answers would have arrived
     await verify(installation, list(held.values()), at_most_one=True)
     provisions = await installation.rows(
         "SELECT status FROM operations WHERE kind = 'instance.provision' AND resource_id = ANY(%s)", list(held.values())

@@ -60,6 +60,12 @@ class Up:
     def is_ready(self, name: str) -> bool:
         return self.parts().get(name, {}).get("state") == "ready" and name in self.pids()
 
+    def kill(self, name: str) -> None:
+        """SIGKILL to the part; returns when another process has taken its place and is ready."""
+        before = self.pids()[name]
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: self.pids().get(name, before) != before and self.is_ready(name), f"restart of {name}")
+
     def wait_until_ready(self) -> None:
         wait_for(lambda: "is ready after" in self.text() or self.process.poll() is not None, "readiness")
         assert self.process.poll() is None, self.text()

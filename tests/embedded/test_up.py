@@ -16,6 +16,8 @@ from models.settings import Settings
 from models.settings.derived import DatabaseRole, database_url
 from tests.embedded.driver import PARTS, Up, command, environment, forget, started, wait_for
 
+pytestmark = pytest.mark.timeout(180)  # several whole stacks one after the other, on a machine that may be busy
+
 STOP_LIMIT_S = 10.0
 FIRST_START_LIMIT_S = 20.0
 
@@ -89,8 +91,7 @@ def test_everything_listens_on_loopback_only(shared: Up) -> None:
 def test_a_killed_part_comes_back_and_the_others_stay(run: Up) -> None:
     for name in PARTS:
         before = run.pids()
-        os.kill(before[name], signal.SIGKILL)
-        wait_for(lambda: run.is_ready(name) and run.pids()[name] != before[name], f"restart of {name}")  # noqa: B023
+        run.kill(name)
         after = run.pids()
         assert {other: after[other] for other in PARTS if other != name} == {
             other: before[other] for other in PARTS if other != name
@@ -103,9 +104,7 @@ def test_what_was_committed_survives_a_kill_of_postgres(run: Up) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept (n int)")
         connection.execute("INSERT INTO kept VALUES (42)")
-    before = run.pids()["postgres"]
-    os.kill(before, signal.SIGKILL)
-    wait_for(lambda: run.is_ready("postgres") and run.pids()["postgres"] != before, "restart of postgres")
+    run.kill("postgres")
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (42,)
 

@@ -60,7 +60,12 @@ class Rows:
             session.commit()
 
     def instance(
-        self, organization_id: UUID, status: InstanceStatus = InstanceStatus.READY, *, provider: str = "mock", **columns: Any
+        self,
+        organization_id: UUID,
+        status: InstanceStatus = InstanceStatus.READY,
+        *,
+        provider: str = "mock",
+        **columns: Any,
     ) -> Instance:
         """An instance whose machine was never asked for, unless the columns say so."""
         defaults: dict[str, Any] = {"provider_id": self.one(Provider, code=provider).id, "provider_code": provider}
@@ -72,9 +77,7 @@ class Rows:
         self.add(row)
         return row
 
-    def machine(
-        self, organization_id: UUID, status: InstanceStatus = InstanceStatus.READY, **columns: Any
-    ) -> Instance:
+    def machine(self, organization_id: UUID, status: InstanceStatus = InstanceStatus.READY, **columns: Any) -> Instance:
         """An instance whose provider has given it a machine with an address."""
         defaults: dict[str, Any] = {
             "create_attempted_at": utc_now() - timedelta(minutes=5),

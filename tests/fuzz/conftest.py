@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.factories.seeded import seed_catalogue
 from tests.fuzz.target import Target, api_process, populate
 from tests.fuzz.upstream import model_server
-from tests.servers import TestPostgres
+from tests.servers import TestDatabase, TestPostgres
 
 
 @pytest.fixture(scope="session")
-async def seeded_database(postgres: TestPostgres):
+async def fuzzed_database(postgres: TestPostgres) -> AsyncIterator[TestDatabase]:
     database = postgres.create()
     await seed_catalogue(database)
     yield database
@@ -21,11 +21,14 @@ async def seeded_database(postgres: TestPostgres):
 
 
 @pytest.fixture(scope="session")
-def target(seeded_database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def target(fuzzed_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """At its end nothing in the log of the process may speak of a surprise."""
     with model_server() as port:
-        member, admin, things = populate(seeded_database, port)
-        with api_process(seeded_database, tmp_path_factory.mktemp("api")) as (url, log):
-            target = Target(url, member, admin, things, log)
+        people, things = populate(fuzzed_database, port)
+        with api_process(fuzzed_database, tmp_path_factory.mktemp("api")) as (url, log):
+            target = Target(url, people, things)
             target.session.trust_env = False
             yield target
             target.session.close()
+            lines = log.read_text().splitlines()
+    assert [line for line in lines if " ERROR " in line or "Traceback" in line] == []

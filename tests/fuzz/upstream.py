@@ -15,7 +15,7 @@ STREAM = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"hello"}}]}\
 class _Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802  (the base class's name)
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         is_stream = body.get("stream") is True
         content = STREAM if is_stream else json.dumps(ANSWER).encode()

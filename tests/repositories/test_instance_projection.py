@@ -1,0 +1,102 @@
+"""What the owner writes when it writes again: a repeat, another change under the same id, the bill of a machine never seen."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from models.base.clock import utc_now
+from models.contracts.instances import InstanceKey, Projection, Waiting
+from models.domain.identity.api_keys import new_api_key
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Role
+from models.domain.instances.machines import Ended
+from models.repositories import deployments, founding
+from models.repositories.database import Database
+from models.repositories.deployments import Order
+from models.repositories.instance_projection import OwnerLimits
+from models.repositories.instance_rows import InstanceRows
+from models.repositories.offers import Wish
+from models.repositories.seeding import Host, seed
+from tests.servers import TestDatabase
+
+LIMITS = OwnerLimits(
+    startup_timeout_s=60.0, drain_timeout_s=1.0, stale_s=10.0, unavailable_wait_s=1.0, installation_key=b"k" * 32
+)
+
+
+@pytest.fixture
+async def ordered(database: TestDatabase) -> AsyncIterator[tuple[InstanceRows, InstanceKey]]:
+    """An instance that was just ordered, and its owner's transactions."""
+    owner = Database(database.owner, pool_size=1)
+    async with owner.system() as session:
+        await founding.ensure_installation(session)
+        await seed(session, Host(zone="local", memory_gb=16))
+        founder = founding.Founder("admin@example.test", "not a hash", new_api_key())
+        await founding.found(session, founder, name="Test", slug="test")
+    await owner.close()
+    with psycopg.connect(database.admin) as connection:
+        found = connection.execute(
+            "SELECT m.user_id, m.organization_id FROM memberships m JOIN organizations o ON o.id = m.organization_id "
+            "WHERE NOT o.is_personal"
+        ).fetchone()
+    assert found is not None
+    principal = Principal(user_id=found[0], organization_id=found[1], role=Role.OWNER)
+    worker = Database(database.worker, pool_size=2)
+    try:
+        yield await _order(worker, principal)
+    finally:
+        await worker.close()
+
+
+async def _order(worker: Database, principal: Principal) -> tuple[InstanceRows, InstanceKey]:
+    async with worker.tenant(principal.organization_id) as session:
+        placed = await deployments.place(session, principal, Order(Wish(model_name="mock-echo-model")))
+    key = InstanceKey(instance_id=placed.instance_id, organization_id=principal.organization_id)
+    return InstanceRows(worker, LIMITS, heartbeat_interval_s=4.0), key
+
+
+def change(key: InstanceKey, projection_id: UUID, version: int, on: str) -> Projection:
+    return Projection(key=key, projection_id=projection_id, expected_version=version, waiting=Waiting(on=on))
+
+
+async def test_a_repeat_is_applied_once(ordered: tuple[InstanceRows, InstanceKey]) -> None:
+    rows, key = ordered
+    version = (await rows.load(key)).version
+    repeated = change(key, uuid4(), version, "the first")
+    first, second = await rows.apply(repeated), await rows.apply(repeated)
+    assert (first.applied, second.applied) == (True, True)
+    assert first.snapshot.version == second.snapshot.version == version + 1
+
+
+async def test_another_change_under_the_same_id_is_no_repeat(
+    ordered: tuple[InstanceRows, InstanceKey], database: TestDatabase
+) -> None:
+    """A workflow task that was lost draws the same ids again, and having read the row decides on something else."""
+    rows, key = ordered
+    projection_id = uuid4()
+    applied = await rows.apply(change(key, projection_id, (await rows.load(key)).version, "the first"))
+    other = await rows.apply(change(key, projection_id, applied.snapshot.version, "the second"))
+    assert other.applied
+    assert other.snapshot.version == applied.snapshot.version + 1
+    with psycopg.connect(database.admin) as connection:
+        assert connection.execute("SELECT waiting_on FROM instances").fetchall() == [("the second",)]
+
+
+async def test_a_machine_that_ended_before_it_was_seen_has_its_bill(
+    ordered: tuple[InstanceRows, InstanceKey], database: TestDatabase
+) -> None:
+    rows, key = ordered
+    until = utc_now()
+    ended = Ended(provider_id="unseen", billed_from=until - timedelta(seconds=90), billed_until=until)
+    never_billed = Ended(provider_id="never-billed")
+    for _ in range(2):
+        version = (await rows.load(key)).version
+        await rows.apply(
+            Projection(key=key, projection_id=uuid4(), expected_version=version, ended=[ended, never_billed])
+        )
+    with psycopg.connect(database.admin) as connection:
+        bills = connection.execute("SELECT provider_resource_id, opened_at, closed_at FROM billing_segments").fetchall()
+    assert bills == [("unseen", ended.billed_from, ended.billed_until)]
