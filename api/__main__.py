@@ -10,6 +10,7 @@ import uvicorn
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
+from api.http.head_limit import HeadLimited
 from models.settings import Settings, SettingsError, load_settings
 
 CANNOT_START = 2
@@ -48,7 +49,7 @@ def server(settings: Settings) -> ApiServer:
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=HeadLimited,
         ws="none",
         access_log=False,
         log_config=None,

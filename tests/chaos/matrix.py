@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from activities.runtime.crash import CRASH_AT, CRASH_ONCE
+from tests.chaos import scoreboard
 from tests.chaos.installation import Installation
 from tests.chaos.ledger import verify
 from tests.chaos.points import Work
@@ -28,8 +29,8 @@ LOOKED_AT_FOR_S = 40.0
 
 DIES_WITHIN_S = 25.0
 RIGHT_STATE = {Work.PROVISION: "ready", Work.REINSTALL: "ready", Work.TERMINATE: "terminated"}
-INSTANCES_PER_KILL = {"mock": 3, "local": 1}
-POOL = {"mock": 6, "local": 2}
+INSTANCES_PER_KILL = {"mock": 8, "local": 2} if scoreboard.FULL else {"mock": 3, "local": 1}
+POOL = {provider: 2 * count for provider, count in INSTANCES_PER_KILL.items()}
 """Most ready instances that a lane keeps for the kills to come."""
 
 

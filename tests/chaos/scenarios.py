@@ -7,7 +7,7 @@ with the first of them, over as many installations as `Scenarios` has; pytest th
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from tests.chaos import scoreboard
 from tests.chaos.installation import Installation
 
-SCENARIO_TIMEOUT_S: Final = 150.0
+SCENARIO_TIMEOUT_S: Final = 300.0
 
 MARKS: Final = (pytest.mark.chaos, pytest.mark.timeout(600 if not scoreboard.FULL else 3600 * scoreboard.ROUNDS))
 """Of every chaos test. The time-out is that of the whole: the first test waits for what began with it."""
@@ -43,7 +43,7 @@ def scenario(function: Scenario) -> Callable[..., Awaitable[None]]:
 class Scenarios:
     """The scenarios of this session's tests, taken from one queue by however many installations serve it."""
 
-    def __init__(self, items: list[pytest.Item]) -> None:
+    def __init__(self, items: Sequence[pytest.Item]) -> None:
         self._queue: asyncio.Queue[tuple[str, Scenario, Mapping[str, Any]]] = asyncio.Queue()
         self.outcomes: dict[str, asyncio.Future[float]] = {}
         for item in items:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.factories.api_process import api_process
 from tests.factories.seeded import seed_catalogue
-from tests.fuzz.target import Target, api_process, populate
+from tests.fuzz.target import Target, populate
 from tests.fuzz.upstream import model_server
 from tests.servers import TestDatabase, TestPostgres
 

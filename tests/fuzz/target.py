@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import UUID
 
-import httpx
 import requests
 from schemathesis import Case, CheckFunction
 from schemathesis.checks import not_a_server_error
@@ -32,13 +27,10 @@ from models.domain.instances.state import AgentPhase, InstanceStatus, WorkerStat
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
 from models.tables.catalog import InstanceType, LlmModel, Zone
 from models.tables.instances import InstanceLiveness
-from tests.api.conftest import INSTALLATION_KEY, People, Person
+from tests.api.conftest import People, Person
 from tests.factories.rows import Rows
-from tests.servers import TestDatabase, running
-from workers.embedded.ports import free_port
-from workers.embedded.processes import ProcessSpec
+from tests.servers import TestDatabase
 
-ROOT = Path(__file__).parents[2]
 MODEL = "mock-echo-model"
 TIMEOUT_S = 20.0
 CHECKS = [
@@ -153,30 +145,3 @@ def populate(database: TestDatabase, port: int) -> tuple[dict[str, Person], dict
     }
     rows.close()
     return {"member": member, "admin": admin}, things
-
-
-@contextmanager
-def api_process(database: TestDatabase, home: Path) -> Iterator[tuple[str, Path]]:
-    """`python -m api`: its address and its log."""
-    port, log = free_port(), home / "api.log"
-    url = f"http://127.0.0.1:{port}"
-    env = {
-        "PATH": os.environ["PATH"],
-        "QUARTERDECK_HOME": str(home),
-        "QUARTERDECK_INSTALLATION_KEY": INSTALLATION_KEY,
-        "QUARTERDECK_DATABASE_URL_API": database.api,
-        "QUARTERDECK_API_PORT": str(port),
-        "QUARTERDECK_TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}",
-        "QUARTERDECK_TRUSTED_PROXIES": "127.0.0.1",
-        "QUARTERDECK_WORKER_STALE_SECONDS": "86400",
-    }
-    spec = ProcessSpec("api", (sys.executable, "-m", "api"), log, ROOT, env)
-
-    def is_ready() -> bool:
-        try:
-            return httpx.get(f"{url}/health", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    with running(spec, is_ready):
-        yield url, log
