@@ -79,6 +79,7 @@ async def test_the_key_with_other_content_is_409(seeded: SeededApi, person: Pers
 
 
 async def test_a_hundred_at_once_with_one_key_order_one_instance(seeded: SeededApi, person: Person):
+    await seeded.introduce(person)
     answers = await asyncio.gather(*(order(seeded, person, "k", expected=None) for _ in range(AT_ONCE)))
     accepted = [answer.json()["instance_id"] for answer in answers if answer.status_code == 200]
     others = [answer for answer in answers if answer.status_code != 200]

@@ -121,6 +121,7 @@ async def test_asking_again_gives_the_same_operation_and_wakes_the_owner_again(s
 
 
 async def test_many_at_once_are_one_operation(seeded: SeededApi, person: Person):
+    await seeded.introduce(person)
     row = seeded.rows.machine(person.organization_id)
     answers = await asyncio.gather(
         *(seeded.call("DELETE", f"/instances/{row.id}", person, 202) for _ in range(AT_ONCE))
@@ -195,6 +196,7 @@ async def test_without_a_machine_or_an_address_there_is_nothing_to_reinstall(
 
 async def test_of_reinstall_and_terminate_at_once_both_keep_their_word(seeded: SeededApi, person: Person):
     """Whichever comes first: the instance ends, and a reinstall that was refused left nothing behind."""
+    await seeded.introduce(person)
     for _ in range(5):
         row = seeded.rows.machine(person.organization_id)
         ended, reinstalled = await asyncio.gather(

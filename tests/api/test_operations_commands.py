@@ -98,6 +98,7 @@ async def test_what_is_over_is_409_and_says_how_it_ended(
 
 
 async def test_cancelling_twice_takes_effect_once(seeded: SeededApi, person: Person):
+    await seeded.introduce(person)
     row = seeded.rows.instance(person.organization_id, S.PROVISIONING, create_attempted_at=utc_now())
     provision = seeded.rows.operation(row, status=O.RUNNING)
     answers = await asyncio.gather(

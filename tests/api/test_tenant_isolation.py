@@ -79,7 +79,7 @@ def endpoints() -> Iterator[Endpoint]:
     for context in iter_route_contexts(unstarted_app().routes):
         route = context.original_route
         assert isinstance(route, APIRoute), f"{context.path}: not a route of the framework; write its test by hand"
-        for method in sorted(route.methods):
+        for method in sorted(route.methods or ()):
             yield Endpoint(method, route)
 
 

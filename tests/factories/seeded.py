@@ -37,6 +37,10 @@ class SeededApi:
         assert expected is None or response.status_code == expected, f"{response.status_code}: {response.text}"
         return response
 
+    async def introduce(self, person: Person) -> None:
+        """The process knows the person's key from now on: a burst of first requests may be told to come back (503)."""
+        await self.call("GET", "/operations", person, 200)
+
     async def deploy(self, person: Person, expected: int = 200, **order: object) -> Any:
         """The answer to an order, as JSON."""
         return (await self.call("POST", "/deployments", person, expected, json=order)).json()

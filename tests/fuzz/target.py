@@ -6,6 +6,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import requests
@@ -58,13 +59,13 @@ class Target:
     session: requests.Session = field(default_factory=requests.Session)
     _addresses: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def check(self, case: Case, caller: str) -> None:
+    def check(self, case: Case[Any], caller: str) -> None:
         """Send the request as this caller. Raises what the checks find."""
         self._name_things(case)
         response = case.call(self.url, self.session, self._headers(caller), timeout=TIMEOUT_S)
         case.validate_response(response, checks=checks_for(case, response.headers.get("content-type", [""])[0]))
 
-    def check_stream(self, case: Case, caller: str) -> None:
+    def check_stream(self, case: Case[Any], caller: str) -> None:
         """The same for a stream without end: its head and its first event are looked at, then the connection is closed."""
         self._name_things(case)
         sent = case.as_transport_kwargs(base_url=self.url, headers=self._headers(caller))
@@ -83,7 +84,7 @@ class Target:
         person = self.people.get(caller)
         return address | ({} if person is None else person.bearer)
 
-    def _name_things(self, case: Case) -> None:
+    def _name_things(self, case: Case[Any]) -> None:
         """Generated ids exist nowhere: half of the well-formed ones become ids of real things, always the same ones."""
         if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
             return
@@ -97,7 +98,7 @@ class Target:
                     case.body[name] = MODEL
 
 
-def checks_for(case: Case, content_type: str) -> list[CheckFunction]:
+def checks_for(case: Case[Any], content_type: str) -> list[CheckFunction]:
     """`CHECKS` without those that do not apply: each with its reason."""
     left_out: list[CheckFunction] = []
     if case.operation.path.endswith(
