@@ -16,6 +16,9 @@ from models.settings import Settings, SettingsError, load_settings
 CANNOT_START = 2
 GRACE_S = 2
 """How long requests under way may take to end after a stop was asked for: `quarterdeck up` allows 4 s for everything."""
+KEEP_ALIVE_S = 75
+"""Longer than clients and load balancers keep a connection they do not use (httpx 5 s, aiohttp 15 s, AWS's 60 s): whoever
+closes first decides, and a request sent while the server closes is lost without an answer."""
 YOUNG_OBJECTS = 10_000
 """New objects after which the collector looks for garbage cycles (Python's default is 700)."""
 
@@ -56,6 +59,7 @@ def server(settings: Settings) -> ApiServer:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
     return ApiServer(config, state)

@@ -113,8 +113,9 @@ BEGIN
     ON CONFLICT DO NOTHING;
 
     IF EXISTS (SELECT FROM unnest(v_verdicts) AS v WHERE v.outcome = 'ok' AND cardinality(v.edges) > 0) THEN
-        INSERT INTO outbox (id, organization_id, kind, workflow, workflow_id, payload, attempts)
-        SELECT gen_random_uuid(), v.organization_id, 'observed', 'Instance', 'instance/' || v.instance_id,
+        -- Each edge a microsecond later than the one before: told in the order in which they happened.
+        INSERT INTO outbox (id, created_at, organization_id, kind, workflow, workflow_id, payload, attempts)
+        SELECT gen_random_uuid(), v_now + e.rank * interval '1 microsecond', v.organization_id, 'observed', 'Instance', 'instance/' || v.instance_id,
             jsonb_build_object('instance_id', v.instance_id, 'organization_id', v.organization_id, 'edge', edge,
                 'boot_id', v.boot_id, 'generation', v.generation), 0
         FROM unnest(v_verdicts) AS v, unnest(v.edges) WITH ORDINALITY AS e (edge, rank)
