@@ -188,7 +188,7 @@ def _operation(principal: Principal, row: Instance, kind: OperationKind) -> Oper
 
 
 async def _locked(session: AsyncSession, instance_id: UUID) -> Instance:
-    statement = select(Instance).where(Instance.id == instance_id).with_for_update()
+    statement = select(Instance).where(Instance.id == instance_id).with_for_update(key_share=True)
     row = (await session.exec(statement)).one_or_none()
     if row is None:
         raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")

@@ -40,7 +40,7 @@ FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED,
 REMOVING = FAILED_STATES | {InstanceStatus.TERMINATING}
 
 _PLAIN = select(Instance).where(Instance.id == bindparam("id"))
-_LOCKED = _PLAIN.with_for_update()
+_LOCKED = _PLAIN.with_for_update(key_share=True)  # agents that register refer to the row meanwhile
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,11 @@ import psycopg
 import pytest
 
 from models.base.ids import new_id
+from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Role
 from models.domain.instances.credentials import bootstrap_token, serving_key
+from models.repositories import instance_commands
+from models.repositories.database import Database
 from tests.api.conftest import People, RunningApi
 from tests.api.fleet import KEY, MODEL, Agent, Fleet
 from tests.servers import TestDatabase
@@ -170,3 +174,18 @@ async def test_a_revoked_token_is_refused(agent: Agent, fleet: Fleet) -> None:
     fleet.execute("UPDATE worker_tokens SET revoked_at = now()")
     assert (await agent.try_beat()).status_code == 401
     assert (await agent.try_register()).status_code == 401
+
+
+async def test_an_agent_registers_while_a_command_holds_its_instance(
+    agent: Agent, fleet: Fleet, people: People, database: TestDatabase
+) -> None:
+    """The agent's rows refer to the instance. If each waited for the other's lock, PostgreSQL would have to end one of them."""
+    person = people.person(organization_id=fleet.organization_id)
+    operator = Principal(person.user_id, fleet.organization_id, Role.OWNER)
+    fleet.execute("UPDATE instances SET create_attempted_at = now()")
+    commands = Database(database.api, pool_size=1)
+    async with commands.tenant(fleet.organization_id) as session:
+        await instance_commands.terminate(session, operator, agent.instance_id)
+        async with asyncio.timeout(3):
+            await agent.register()
+    await commands.close()
