@@ -67,8 +67,7 @@ async def create_deployment(
 
 @router.get("/instances", summary="List instances", response_model=list[InstanceRead])
 async def list_instances(reader: Reader, state: State, *, archived: bool = False) -> Response:
-    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        rows = await instance_listing.listing(session, archived=archived)
+    rows = await instance_listing.listing(state.database, reader, archived=archived)
     return json_response([instance_values(row) for row in rows])
 
 
@@ -86,17 +85,18 @@ async def search_instances(
     wanted = InstanceSearch(
         archived, status.value if status else None, page.offset, page.limit, sort_by, sort_dir.lower() != "asc"
     )
-    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        found = await instance_listing.search(session, wanted)
+    found = await instance_listing.search(state.database, reader, wanted)
     counts = {"total_count": found.total_count, "filtered_count": found.filtered_count}
     rows = [instance_values(row) for row in found.rows]
     return json_response({"offset": page.offset, "limit": page.limit, **counts, "rows": rows})
 
 
-@router.get("/instances/{instance_id}", summary="Read an instance", responses=errors(404))
-async def read_instance(instance_id: UUID, reader: Reader, state: State) -> InstanceDetail:
-    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        return InstanceDetail.of(await instance_listing.get(session, instance_id))
+@router.get(
+    "/instances/{instance_id}", summary="Read an instance", response_model=InstanceDetail, responses=errors(404)
+)
+async def read_instance(instance_id: UUID, reader: Reader, state: State) -> Response:
+    row = await instance_listing.get(state.database, reader, instance_id)
+    return json_response({**instance_values(row), "storages": row["storages"]})
 
 
 @router.delete(

@@ -1,8 +1,9 @@
 """Instances and orders for them (contract/fleet.md 2.9, 2.11)."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from pydantic import Field
 
 from api.schemas.base import Eur, Moment, RequestModel, ResponseModel
@@ -137,27 +138,17 @@ class InstanceRead(ResponseModel):
 class InstanceDetail(InstanceRead):
     storages: list[StorageRead]
 
-    @classmethod
-    def of(cls, row: Row) -> Self:
-        return cls(**instance_values(row), storages=[StorageRead(**volume) for volume in row["storages"]])
-
-
-_ELSEWHERE = frozenset({"waiting_since", "waiting_until", "storages"})
-"""Columns that are shown elsewhere."""
-
 
 def instance_values(row: Row) -> dict[str, Any]:
-    """The fields of `InstanceRead`. Lists are answered with them as they are: the database has typed them, and to validate
-    200 instances takes longer than to find them.
+    """The fields of `InstanceRead`, to be written out as they are: the database has typed them, and to validate 200 instances takes
+    longer than to find them. The row itself is used up for it.
     """
-    wait = None
+    since, until = row.pop("waiting_since"), row.pop("waiting_until")
     if row["waiting_on"] is not None:
-        since, until = row["waiting_since"], row["waiting_until"]
-        wait = {"what": row["waiting_on"], "since": since, "until": until, "why": row["error_message"]}
-    steps = {Step(step) for step in row["completed_steps"]}
-    return {
-        **{name: value for name, value in row.items() if name not in _ELSEWHERE},
-        "progress_percent": progress_percent(InstanceStatus(row["status"]), steps),
-        "waiting_on": wait,
-        "storage_count": len(row["storage_sizes_gb"]),
-    }
+        row["waiting_on"] = {"what": row["waiting_on"], "since": since, "until": until, "why": row["error_message"]}
+    report: str | None = row["worker_metadata"]
+    if report is not None:
+        row["worker_metadata"] = orjson.Fragment(report)
+    row["progress_percent"] = progress_percent(InstanceStatus(row["status"]), row["completed_steps"])
+    row["storage_count"] = len(row["storage_sizes_gb"])
+    return row

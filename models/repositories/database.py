@@ -1,14 +1,18 @@
 """Transactions: one engine per process, one tenant per transaction.
 
-`tenant()` is how rows of an organization are read and written; `system()` sees the installation's tables and may call the
-SECURITY DEFINER functions, nothing else. Nobody outside this module commits.
+`tenant()` is how rows of an organization are read and written; `read()` is the short way for pages that people look at;
+`system()` sees the installation's tables and may call the SECURITY DEFINER functions, nothing else. Nobody outside this module
+commits.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import orjson
+import psycopg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -22,6 +26,7 @@ from models.repositories.urls import driver_url
 SET_TENANT = text(
     "SELECT set_config('app.organization_id', :organization_id, true), set_config('app.user_id', :user_id, true)"
 )
+READ_AS = "SELECT set_config('app.organization_id', %s, true), set_config('app.user_id', %s, true)"
 PLAN_ONCE = "-c plan_cache_mode=force_generic_plan"
 """A statement that was prepared is planned once per connection, not again for its values: to plan the joins of an instance takes
 some 5 ms, to run them one, and row-level security hides from the planner whose rows it counts in any case.
@@ -30,6 +35,20 @@ some 5 ms, to run them one, and row-level security hides from the planner whose 
 POOL_WAIT_S = 5.0
 CONNECT_TIMEOUT_S = 5
 DOWN_RETRY_AFTER_S = 2.0
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement of constants, with `%(name)s` where its values belong."""
+
+    statement: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answered:
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
 
 
 class _Session(AsyncSession):
@@ -43,6 +62,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "quarterdeck") -> None:
         self.transactions_under_way = 0  # those that wait for a connection included
+        self._pool_size = pool_size
         self._engine: AsyncEngine = create_async_engine(
             driver_url(url),
             pool_size=pool_size,
@@ -73,6 +93,45 @@ class Database:
         async with self._transaction() as session:
             yield session
 
+    async def read(self, organization_id: UUID, user_id: UUID, queries: Sequence[Query]) -> list[Answered]:
+        """The queries' answers, in order: one transaction of this organization, sent and answered in one round trip.
+
+        A connection that died in the pool is replaced and the transaction done again, for it wrote nothing.
+        """
+        for _ in range(self._pool_size):
+            try:
+                return await self._read(organization_id, user_id, queries)
+            except _ConnectionLost:
+                continue
+        raise _unavailable()
+
+    async def _read(self, organization_id: UUID, user_id: UUID, queries: Sequence[Query]) -> list[Answered]:
+        self.transactions_under_way += 1
+        try:
+            async with self._engine.connect() as connection:
+                raw = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
+                try:
+                    async with raw.pipeline():
+                        await raw.execute(READ_AS, (str(organization_id), str(user_id)))
+                        cursors = [
+                            await raw.execute(cast("LiteralString", query.statement), query.values) for query in queries
+                        ]
+                        fetched = [await cursor.fetchall() for cursor in cursors]
+                        await raw.commit()
+                except psycopg.Error as error:
+                    if not raw.closed:
+                        raise
+                    await connection.invalidate()
+                    raise _ConnectionLost from error
+                return [
+                    Answered(tuple(column.name for column in cursor.description or ()), rows)
+                    for cursor, rows in zip(cursors, fetched, strict=True)
+                ]
+        except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError) as error:
+            raise _unavailable() from error
+        finally:
+            self.transactions_under_way -= 1
+
     async def close(self) -> None:
         await self._engine.dispose()
 
@@ -90,6 +149,10 @@ class Database:
             raise
         finally:
             self.transactions_under_way -= 1
+
+
+class _ConnectionLost(Exception):
+    """The server ended the connection."""
 
 
 def _unavailable() -> ServiceUnavailable:
