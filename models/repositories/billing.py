@@ -116,11 +116,34 @@ async def open_machines(session: AsyncSession, row: Instance) -> list[str]:
 
 
 async def close_all(session: AsyncSession, row: Instance, *, now: datetime) -> None:
-    """Close what is still open once everything of the instance is verified to be gone."""
+    """Close what is still open once everything of the instance is verified to be gone.
+
+    A volume that was to be kept is kept, and paid for: it is detached and its segment stays open.
+    """
+    kept = select(InstanceVolume.provider_volume_id).where(
+        InstanceVolume.instance_id == row.id,
+        col(InstanceVolume.delete_on_terminate).is_(False),
+        col(InstanceVolume.deleted_at).is_(None),
+    )
     await session.execute(
         update(BillingSegment)
-        .where(col(BillingSegment.instance_id) == row.id, col(BillingSegment.closed_at).is_(None))
+        .where(
+            col(BillingSegment.instance_id) == row.id,
+            col(BillingSegment.closed_at).is_(None),
+            col(BillingSegment.provider_resource_id).not_in(kept),
+        )
         .values(closed_at=now, close_reason="verified_gone")
+    )
+    volumes = update(InstanceVolume).where(
+        col(InstanceVolume.instance_id) == row.id, col(InstanceVolume.deleted_at).is_(None)
+    )
+    await session.execute(
+        volumes.where(col(InstanceVolume.delete_on_terminate).is_(True)).values(
+            status=VolumeStatus.DELETED, deleted_at=now, reconciled_at=now
+        )
+    )
+    await session.execute(
+        volumes.where(col(InstanceVolume.delete_on_terminate).is_(False)).values(status=VolumeStatus.DETACHED)
     )
 
 

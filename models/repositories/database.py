@@ -8,7 +8,7 @@ commits.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
@@ -113,9 +113,7 @@ class Database:
                 try:
                     async with raw.pipeline():
                         await raw.execute(READ_AS, (str(organization_id), str(user_id)))
-                        cursors = [
-                            await raw.execute(cast("LiteralString", query.statement), query.values) for query in queries
-                        ]
+                        cursors = [await raw.execute(query.statement, query.values) for query in queries]
                         fetched = [await cursor.fetchall() for cursor in cursors]
                         await raw.commit()
                 except psycopg.Error as error:

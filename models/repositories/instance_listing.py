@@ -4,7 +4,7 @@ Ids and amounts arrive in the form in which they are shown, and JSON as the data
 only to write them out again took longer than to find them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any

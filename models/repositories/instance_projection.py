@@ -31,7 +31,7 @@ from models.repositories import action_notes, billing, boot_tokens, events, oper
 from models.repositories.events import NewEvent
 from models.repositories.inserting import insert_and_announce
 from models.tables.activity import ActionLog
-from models.tables.instances import Instance, InstanceLiveness, InstanceStateChange, InstanceVolume, VolumeStatus
+from models.tables.instances import Instance, InstanceLiveness, InstanceStateChange
 from models.tables.operations import Operation
 
 FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED, InstanceStatus.PROVISIONING_FAILED})
@@ -182,11 +182,6 @@ async def _machine(
         await billing.close_all(session, row, now=now)
         await boot_tokens.revoke_all(session, row.id, now=now)
         row.endpoint_host = row.endpoint_port = None
-        await session.execute(
-            update(InstanceVolume)
-            .where(col(InstanceVolume.instance_id) == row.id, col(InstanceVolume.deleted_at).is_(None))
-            .values(status=VolumeStatus.DELETED, deleted_at=now, reconciled_at=now)
-        )
 
 
 async def _reset_liveness(session: AsyncSession, row: Instance) -> None:

@@ -12,7 +12,8 @@ from models.contracts.instances import InstanceKey, Projection, Waiting
 from models.domain.identity.api_keys import new_api_key
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
-from models.domain.instances.machines import Ended
+from models.domain.instances.machines import Ended, Volume
+from models.domain.instances.state import InstanceStatus
 from models.repositories import deployments, founding
 from models.repositories.database import Database
 from models.repositories.deployments import Order
@@ -100,3 +101,29 @@ async def test_a_machine_that_ended_before_it_was_seen_has_its_bill(
     with psycopg.connect(database.admin) as connection:
         bills = connection.execute("SELECT provider_resource_id, opened_at, closed_at FROM billing_segments").fetchall()
     assert bills == [("unseen", ended.billed_from, ended.billed_until)]
+
+
+async def test_a_volume_that_is_to_be_kept_stays_and_is_paid_for(
+    ordered: tuple[InstanceRows, InstanceKey], database: TestDatabase
+) -> None:
+    rows, key = ordered
+    volumes = [
+        Volume(
+            provider_volume_id=name, name=name, volume_type="ssd", size_gb=20, is_boot=name == "boot",
+            delete_on_terminate=name != "data", attached_to="machine", created_at=utc_now(), billed_from=utc_now(),
+            price_eur_per_hour="0.01",
+        )
+        for name in ("boot", "data")
+    ]  # fmt: skip
+    for status, found in ((InstanceStatus.TERMINATING, volumes), (InstanceStatus.TERMINATED, [])):
+        version = (await rows.load(key)).version
+        applied = await rows.apply(
+            Projection(key=key, projection_id=uuid4(), expected_version=version, status=status, volumes=found)
+        )
+        assert applied.applied
+    with psycopg.connect(database.admin) as connection:
+        shown = connection.execute(
+            "SELECT v.provider_volume_id, v.status, v.deleted_at IS NULL, b.closed_at IS NULL FROM instance_volumes v "
+            "JOIN billing_segments b ON b.provider_resource_id = v.provider_volume_id ORDER BY 1"
+        ).fetchall()
+    assert shown == [("boot", "deleted", False, False), ("data", "detached", True, True)]
