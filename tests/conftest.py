@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import leftovers
 from tests.loopback import loopback_only
@@ -19,6 +20,10 @@ if TYPE_CHECKING:  # a test that needs no server does not load their libraries
 
     from tests.servers import TestDatabase, TestPostgres
     from workers.embedded.temporal import TemporalServer
+
+# How fast a machine is says nothing about the product: its own times are measured in benchmarks/.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 SKIPS = pytest.StashKey[dict[str, int]]()
 

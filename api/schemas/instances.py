@@ -140,8 +140,8 @@ class InstanceDetail(InstanceRead):
 
 
 def instance_values(row: Row) -> dict[str, Any]:
-    """The fields of `InstanceRead`, to be written out as they are: the database has typed them, and to validate 200 instances takes
-    longer than to find them. The row itself is used up for it.
+    """The fields of `InstanceRead`, written out as they are: the database has typed them, and to validate 200 instances takes
+    longer than to find them. The row is used up.
     """
     since, until = row.pop("waiting_since"), row.pop("waiting_until")
     if row["waiting_on"] is not None:

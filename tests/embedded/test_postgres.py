@@ -6,12 +6,14 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from models.base.ids import new_id
 from models.settings import Settings
 from models.settings.derived import DatabaseRole, database_url
 from tests.embedded.driver import forget
@@ -154,7 +156,8 @@ def test_root_below_a_closed_folder_keeps_the_data_elsewhere(home: Path) -> None
 
 def test_root_with_a_closed_environment_runs_a_copy_of_the_program(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need(present=os.geteuid() == 0, what="root", install="run the tests as root")
-    monkeypatch.setattr(postgres_files, "REACHABLE_ROOT", home.parents[2] / "quarterdeck-reachable")
+    below_no_closed_folder = Path(tempfile.gettempdir()) / f"quarterdeck-reachable-{new_id()}"
+    monkeypatch.setattr(postgres_files, "REACHABLE_ROOT", below_no_closed_folder)
     monkeypatch.setattr(Account, "can_execute", lambda _self, _path: False)
     try:
         server = postgres.prepare(home)

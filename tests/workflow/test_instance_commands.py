@@ -1,32 +1,16 @@
 """Every command at every wait of the owner, more than once, and what must be true afterwards: nothing left, nothing twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.testing import WorkflowEnvironment
 
-from activities.runtime.plugin import platform_plugin
 from models.base.errors import Conflict, MalformedRequest, ProviderUnavailable
 from models.domain.instances.state import OnUnavailable
 from models.ports.compute import MachineState
-from tests.servers import TEST_CODEC_KEY, TestDatabase
-from tests.workflow.instance_world import InstanceWorld, instance_world
-from workers.embedded.temporal import binary
-
-
-@pytest.fixture
-async def world(database: TestDatabase) -> AsyncIterator[InstanceWorld]:
-    environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary("temporal-test-server"), plugins=[platform_plugin(TEST_CODEC_KEY)]
-    )
-    try:
-        async with instance_world(database, environment) as made:
-            yield made
-    finally:
-        await environment.shutdown()
+from tests.workflow.instance_world import InstanceWorld
 
 
 async def terminate_twice(world: InstanceWorld, instance_id: object) -> None:
@@ -104,13 +88,14 @@ async def test_terminate_while_the_machine_is_being_built(world: InstanceWorld) 
     await assert_nothing_left(world)
 
 
-async def test_terminate_during_a_reinstall(world: InstanceWorld) -> None:
+async def test_terminate_during_a_reinstall(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
     await world.command("reinstall", instance_id)
     await world.until(instance_id, lambda row: row["generation"] == 2)
     await terminate_twice(world, instance_id)
-    await world.ended(instance_id, skipping_s=5)
+    await world.ended(instance_id)
     await assert_nothing_left(world)
     assert (await world.operations(instance_id))["instance.reinstall"] == "cancelled"
     with pytest.raises(MalformedRequest):

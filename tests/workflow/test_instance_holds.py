@@ -4,31 +4,19 @@ On the development server: its timers are real, and it takes a cancellation that
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import pytest
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.testing import WorkflowEnvironment
+from temporalio.client import WorkflowExecutionStatus
 
-from activities.runtime.plugin import platform_plugin
 from models.base.errors import ProviderAuth, ProviderUnavailable
 from models.ports.compute import BootData, Machine, MachineSpec, MachineState
-from tests.servers import TEST_CODEC_KEY, TestDatabase
-from tests.workflow.instance_world import InstanceWorld, instance_world
-from workers.embedded.temporal import TemporalServer
+from tests.workflow.instance_world import InstanceWorld
 
 MANY = 1_000
 
 
-@pytest.fixture
-async def world(database: TestDatabase, temporal_dev: TemporalServer) -> AsyncIterator[InstanceWorld]:
-    client = await Client.connect(temporal_dev.address, plugins=[platform_plugin(TEST_CODEC_KEY)])
-    async with instance_world(database, WorkflowEnvironment.from_client(client)) as made:
-        yield made
-
-
-async def test_a_termination_while_a_silent_machine_is_looked_at(world: InstanceWorld) -> None:
+async def test_a_termination_while_a_silent_machine_is_looked_at(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     world.instance_rows._limits = replace(world.limits(), stale_s=1.0)
     instance_id = await world.deploy_id()
     await world.until(instance_id, lambda row: row["status"] == "booting")
@@ -40,7 +28,8 @@ async def test_a_termination_while_a_silent_machine_is_looked_at(world: Instance
     assert not world.compute.live
 
 
-async def test_a_refusal_that_no_retry_helps_does_not_end_the_owner(world: InstanceWorld) -> None:
+async def test_a_refusal_that_no_retry_helps_does_not_end_the_owner(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     world.compute.starts_as = MachineState.PENDING
     world.compute.script["describe"] = [ProviderAuth("revoked")] * MANY
     instance_id = await world.deploy_id()
@@ -55,7 +44,8 @@ async def test_a_refusal_that_no_retry_helps_does_not_end_the_owner(world: Insta
     assert not world.compute.live
 
 
-async def test_a_request_on_its_way_when_removal_begins_leaves_no_machine(world: InstanceWorld) -> None:
+async def test_a_request_on_its_way_when_removal_begins_leaves_no_machine(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     reached, loop = asyncio.Event(), asyncio.get_running_loop()
     failures = [ProviderUnavailable("away")]
 
@@ -83,7 +73,8 @@ async def test_a_request_on_its_way_when_removal_begins_leaves_no_machine(world:
     assert not world.compute.live
 
 
-async def test_a_termination_during_a_create_does_not_wait_for_the_machine(world: InstanceWorld) -> None:
+async def test_a_termination_during_a_create_does_not_wait_for_the_machine(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     reached, go_on = asyncio.Event(), asyncio.Event()
     create = world.compute.create
 
@@ -107,7 +98,8 @@ async def test_a_termination_during_a_create_does_not_wait_for_the_machine(world
     assert not world.compute.live
 
 
-async def test_an_agent_that_dies_after_every_restart_is_given_up_with_an_alarm(world: InstanceWorld) -> None:
+async def test_an_agent_that_dies_after_every_restart_is_given_up_with_an_alarm(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     world.instance_rows._limits = replace(world.limits(), stale_s=1.0, unavailable_wait_s=0.5)
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
@@ -121,7 +113,8 @@ async def test_an_agent_that_dies_after_every_restart_is_given_up_with_an_alarm(
     assert await world.rows("SELECT 1 FROM action_logs WHERE action_type = 'ALARM'")
 
 
-async def test_a_reinstall_asked_for_behind_the_owners_back_is_not_lost(world: InstanceWorld) -> None:
+async def test_a_reinstall_asked_for_behind_the_owners_back_is_not_lost(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     instance_id = await world.deploy_id()
     await world.until(instance_id, lambda row: row["status"] == "booting")
     await world.agent_says(instance_id, "serving", "ready")
@@ -136,7 +129,8 @@ async def test_a_reinstall_asked_for_behind_the_owners_back_is_not_lost(world: I
     assert (await world.operations(instance_id))["instance.reinstall"] == "succeeded"
 
 
-async def test_the_bill_of_what_a_failed_create_left_ends_with_it(world: InstanceWorld) -> None:
+async def test_the_bill_of_what_a_failed_create_left_ends_with_it(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
     world.compute.script["create"] = [ProviderAuth("made, and then refused", details={"created": True})]
     instance_id = await world.deploy_id()
     await world.until(instance_id, lambda row: row["status"] == "failed")

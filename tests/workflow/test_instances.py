@@ -1,30 +1,11 @@
 """The instance's owner, from the contract: states, faults, commands at every wait, and what the provider's ledger says."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
-from activities.runtime.plugin import platform_plugin
 from models.base.errors import NoCapacity, ProviderAuth, ProviderUnavailable
 from models.domain.instances.state import OnUnavailable
 from models.ports.compute import MachineState
-from tests.servers import TEST_CODEC_KEY, TestDatabase
-from tests.workflow.instance_world import InstanceWorld, instance_world
-from workers.embedded.temporal import binary
-
-
-@pytest.fixture
-async def world(database: TestDatabase) -> AsyncIterator[InstanceWorld]:
-    """On a server of its own: rows keep real time, and a clock that another test moved on would run far ahead of it."""
-    environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary("temporal-test-server"), plugins=[platform_plugin(TEST_CODEC_KEY)]
-    )
-    try:
-        async with instance_world(database, environment) as made:
-            yield made
-    finally:
-        await environment.shutdown()
+from tests.workflow.instance_world import InstanceWorld
 
 
 async def test_an_order_becomes_ready_and_its_end_is_verified(world: InstanceWorld) -> None:

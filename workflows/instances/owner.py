@@ -1,6 +1,7 @@
 """What every phase of an instance's life uses: the row as last seen, its changes, its provider, and the news."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from models.contracts.instances import (
     Projection,
     Waiting,
 )
-from models.domain.instances.state import DesiredStatus, InstanceStatus
+from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus
 from models.domain.operations import OperationStatus
 from models.ports.compute import MachineSpec
 from workflows import options
@@ -45,7 +46,7 @@ class Owner:
         self.sent_generation = 0
         """The boot that this owner is known to have had sent to the provider; 0: it does not know of any."""
         self.leftovers_removed = False
-        self._news = 0
+        self._news = 1  # the row, which it has not read yet
         self._seen = 0
         self._row: InstanceSnapshot | None = None
 
@@ -54,6 +55,10 @@ class Owner:
         if self._row is None:
             raise RuntimeError("the row is read before anything else")
         return self._row
+
+    @property
+    def is_over(self) -> bool:
+        return self._row is not None and self._row.status in FINAL
 
     @property
     def spec(self) -> MachineSpec:
@@ -133,6 +138,12 @@ class Owner:
         if self.has_news:
             await self.load()
         return True
+
+    async def pause(self, timeout_s: float) -> None:
+        """Until there is news or the time is over; then the row is to be read again. Raises nothing."""
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self.has_news, timeout=options.seconds(timeout_s))
+        self._news += 1
 
     async def on_provider(
         self,

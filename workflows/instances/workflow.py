@@ -1,12 +1,12 @@
 """One instance, from the accepted order to the verified end of its bill."""
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 from activities.runtime.failures import unwrap
 from models.base.errors import AppError
 from models.contracts.instances import Command, InstanceInput, InstanceSnapshot, Observed
-from models.domain.instances.state import FINAL, InstanceStatus
+from models.domain.instances.state import InstanceStatus
 from workflows import options
 from workflows.instances import provisioning, removal, serving, startup
 from workflows.instances.owner import InterruptedByTermination, Owner
@@ -34,8 +34,7 @@ class InstanceWorkflow:
     @workflow.run
     async def run(self, start: InstanceInput) -> None:
         owner = self._owner
-        await owner.load()
-        while owner.row.status not in FINAL:
+        while not owner.is_over:
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(
@@ -47,20 +46,19 @@ class InstanceWorkflow:
                         }
                     )
                 )
-            if owner.has_news:
-                await owner.load()
             await self._hold(owner)
 
     async def _hold(self, owner: Owner) -> None:
         """One pass that cannot end the owner: what it did not expect it reports, waits, and looks at the row again."""
         try:
+            if owner.has_news:
+                await owner.load()
             await self._live(owner)
         except InterruptedByTermination:
             return  # the next pass sees what is wanted
-        except (ActivityError, AppError) as failure:
+        except (FailureError, AppError) as failure:  # a local activity that is refused fails without an ActivityError
             workflow.logger.error("the owner of an instance holds after %s", unwrap(failure).code)
-            await owner.wait_for_news(options.HOLD_S)
-            await owner.load()
+            await owner.pause(options.HOLD_S)
 
     async def _live(self, owner: Owner) -> None:
         match owner.row.status:
