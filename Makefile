@@ -8,7 +8,6 @@ SHELL := /bin/bash
 .PHONY: help up test check bench chaos docs lock clean
 
 PYTHON ?= python3
-ARGS ?=
 BIN := .venv/bin
 READY := .venv/.complete
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
@@ -30,8 +29,15 @@ $(READY): requirements.lock pyproject.toml
 up: $(READY)  ## run everything on this machine, in the foreground
 	@exec $(BIN)/python -m workers up
 
-test: $(READY)  ## run the tests that this machine can run, and say what was left out (ARGS=... for pytest)
+# Files side by side, for many of them wait more than they compute; then the chaos tests, which fill the machine by themselves.
+test: $(READY)  ## run the tests that this machine can run, and say what was left out (ARGS=... for one call of pytest)
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest --quiet --durations=12 --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+		--ignore=tests/chaos
+	@$(BIN)/python -m pytest --quiet --durations=5 tests/chaos
+endif
 
 check: $(READY)  ## lint, types, import rules, architecture, compose file
 	@$(BIN)/ruff check .

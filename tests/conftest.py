@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,19 @@ if TYPE_CHECKING:  # a test that needs no server does not load their libraries
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-SKIPS = pytest.StashKey[dict[str, int]]()
+LONGEST_FIRST = (
+    "fuzz/test_openapi.py",
+    "embedded/test_up.py",
+    "workflow/test_instance_refusals.py",
+    "workflow/test_instance_commands.py",
+    "cli/test_cli_deploy.py",
+    "inference/test_outages.py",
+    "workflow/test_instances.py",
+    "workflow/test_instance_holds.py",
+    "node/test_life.py",
+    "node/test_local_crashes.py",
+)
+"""Files that take half a minute or more: where files are dealt out to several processes, none of them may come last."""
 
 
 @pytest.fixture(scope="session")
@@ -98,38 +111,40 @@ def _no_settings_of_the_developer() -> Iterator[None]:
     os.environ.update(kept)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SKIPS] = {}
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).as_posix(), len(places)))
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
-        _record_skip(item.config, report)
+        _refuse_skip(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     if report.skipped:
-        _record_skip(collector.config, report)
+        _refuse_skip(report)
     return report
 
 
-def _record_skip(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
-    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    config.stash[SKIPS][reason] = config.stash[SKIPS].get(reason, 0) + 1
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if REQUIRE_ALL:
         report.outcome = "failed"
-        report.longrepr = f"{reason} (QUARTERDECK_TEST_REQUIRE=all: a skip is a failure)"
+        report.longrepr = f"{_reason(report)} (QUARTERDECK_TEST_REQUIRE=all: a skip is a failure)"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    skips = config.stash[SKIPS]
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skips = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
     if skips:
         terminalreporter.section("not tested on this machine")
         for reason, count in sorted(skips.items()):

@@ -1,5 +1,6 @@
 """Owners on either server: the one that skips time, and the development server, whose timers are real."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +14,7 @@ from workers.embedded.temporal import TemporalServer, binary
 
 
 @pytest.fixture
-async def world(database: TestDatabase) -> AsyncIterator[InstanceWorld]:
+async def world(database: TestDatabase, request: pytest.FixtureRequest) -> AsyncIterator[InstanceWorld]:
     """On a server of its own: rows keep real time, and a clock that another test moved on would run far ahead of it."""
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=binary("temporal-test-server"), plugins=[platform_plugin(TEST_CODEC_KEY)]
@@ -21,13 +22,25 @@ async def world(database: TestDatabase) -> AsyncIterator[InstanceWorld]:
     try:
         async with instance_world(database, environment) as made:
             yield made
+            await _keep_histories(made, request)
     finally:
         await environment.shutdown()
 
 
 @pytest.fixture
-async def real_time_world(database: TestDatabase, temporal_dev: TemporalServer) -> AsyncIterator[InstanceWorld]:
+async def real_time_world(
+    database: TestDatabase, temporal_dev: TemporalServer, request: pytest.FixtureRequest
+) -> AsyncIterator[InstanceWorld]:
     """For tests in which a cancellation may meet the end of an activity: the other server refuses the whole task then."""
     client = await Client.connect(temporal_dev.address, plugins=[platform_plugin(TEST_CODEC_KEY)])
     async with instance_world(database, WorkflowEnvironment.from_client(client)) as made:
         yield made
+        await _keep_histories(made, request)
+
+
+async def _keep_histories(world: InstanceWorld, request: pytest.FixtureRequest) -> None:
+    """Of a module that asks for it: every owner's, under the name of its test."""
+    if getattr(request.module, "KEEPS_HISTORIES", False):
+        scenario = re.sub(r"\W+", "-", request.node.name.removeprefix("test_").replace("_", "-")).strip("-")
+        for number, instance_id in enumerate(world.deployed):
+            await world.keep_history(instance_id, scenario + (f"-{number}" if number else ""))

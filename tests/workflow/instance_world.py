@@ -19,10 +19,11 @@ from temporalio.worker import Worker
 from activities.instances import InstanceActivities
 from activities.machines import MachineActivities
 from activities.runtime.delivery import OutboxDelivery
+from activities.samples import SampleActivities
+from activities.sweeper import SweeperActivities
 from models.contracts.instances import InstanceKey, InstanceSnapshot
 from models.contracts.outbox import OutboxMessage
 from models.contracts.search_attributes import ALL
-from models.contracts.task_queues import TaskQueue
 from models.domain.identity.api_keys import new_api_key
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
@@ -34,7 +35,9 @@ from models.repositories.instance_commands import Commanded
 from models.repositories.instance_projection import OwnerLimits
 from models.repositories.instance_rows import InstanceRows
 from models.repositories.offers import Wish
+from models.repositories.samples import SampleUpkeep
 from models.repositories.seeding import Host, seed
+from models.repositories.sweeper_rows import SweeperRows
 from tests.fakes.compute import FakeCompute
 from tests.replay.recording import keep_history
 from tests.servers import TestDatabase
@@ -58,7 +61,7 @@ class InstanceWorld:
         self.client = environment.client
         self.compute = FakeCompute()
         self.delivery = OutboxDelivery(self.client)
-        self._deployed: list[UUID] = []
+        self.deployed: list[UUID] = []
 
     def limits(self) -> OwnerLimits:
         return OwnerLimits(
@@ -83,7 +86,7 @@ class InstanceWorld:
         assert placed.message is not None
         if deliver:
             await self.delivery.deliver(placed.message)
-        self._deployed.append(placed.instance_id)
+        self.deployed.append(placed.instance_id)
         return Ordered(placed.instance_id, placed.message)
 
     async def until_called(self, name: str, times: int) -> None:
@@ -100,7 +103,7 @@ class InstanceWorld:
 
     async def end(self) -> None:
         """Leave no workflow open: the time-skipping server is shared, and one that waits holds its clock."""
-        for instance_id in self._deployed:
+        for instance_id in self.deployed:
             with suppress(RPCError):
                 await self.handle(instance_id).terminate("the test is over")
 
@@ -231,7 +234,11 @@ class InstanceWorld:
             settle_s=1.0,
             round_s=2.0,
         )
+        sweeper = SweeperActivities(
+            SweeperRows(self.database, stale_s=60.0, events_kept_s=3600.0), self.client, self.delivery
+        )
         orchestration = registry.orchestration(instances)
+        records = registry.records(instances, sweeper, SampleActivities(SampleUpkeep(self.database)))
         provider = registry.machines(COMPUTE_QUEUE, machines)
         async with (
             Worker(
@@ -240,7 +247,7 @@ class InstanceWorld:
                 workflows=list(orchestration.workflows),
                 activities=list(orchestration.activities),
             ),
-            Worker(self.client, task_queue=TaskQueue.RECORDS, activities=[instances.await_drained]),
+            Worker(self.client, task_queue=records.queue, activities=list(records.activities)),
             Worker(self.client, task_queue=provider.queue, activities=list(provider.activities)),
         ):
             yield

@@ -12,6 +12,9 @@ from models.domain.instances.state import OnUnavailable
 from models.ports.compute import MachineState
 from tests.workflow.instance_world import InstanceWorld
 
+KEEPS_HISTORIES = True
+"""Each owner ends in another way here."""
+
 
 async def terminate_twice(world: InstanceWorld, instance_id: object) -> None:
     """Two at once, and every message delivered twice."""

@@ -88,13 +88,17 @@ STEPS = {
 """Steps by name. Those prepared by an order have the fault before they begin."""
 
 
-@pytest.mark.parametrize("meanwhile", [True, False], ids=["ended meanwhile", "ended afterwards"])
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+CASES = [
+    pytest.param(step, fault, meanwhile, id=f"{name}, {kind}, ended {'meanwhile' if meanwhile else 'afterwards'}")
+    for name, step in STEPS.items()
+    for kind, fault in FAULTS.items()
+    for meanwhile in ((True,) if step.is_termination else (True, False))
+]
+
+
+@pytest.mark.parametrize(("step", "fault", "meanwhile"), CASES)
 async def test_a_step_that_raises(real_time_world: InstanceWorld, step: Step, fault: Fault, meanwhile: bool) -> None:
     world = real_time_world
-    if step.is_termination and not meanwhile:
-        pytest.skip("the step is the termination")
     faults: list[Fault] = [_again(fault) for _ in range(MANY)]
     if step.prepare is _deploy:
         world.compute.script[step.faulty] = faults

@@ -77,6 +77,12 @@ BEGIN
     GET DIAGNOSTICS step = ROW_COUNT; purged := purged + step;
     DELETE FROM events WHERE created_at < now() - make_interval(secs => p_events_kept_s);
     GET DIAGNOSTICS step = ROW_COUNT; purged := purged + step;
+    -- A stream whose operation is long over gets no further event, so that its counter may go. Organizations keep theirs.
+    DELETE FROM event_streams s WHERE s.stream LIKE 'operation/%'
+        AND NOT EXISTS (SELECT FROM events e WHERE e.stream = s.stream)
+        AND EXISTS (SELECT FROM operations o WHERE o.id = substr(s.stream, length('operation/') + 1)::uuid
+            AND o.completed_at < now() - make_interval(secs => p_events_kept_s));
+    GET DIAGNOSTICS step = ROW_COUNT; purged := purged + step;
     DELETE FROM idempotency_keys WHERE expires_at < now();
     GET DIAGNOSTICS step = ROW_COUNT; purged := purged + step;
     RETURN purged;

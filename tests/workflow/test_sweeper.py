@@ -1,0 +1,93 @@
+"""The sweeper: silence becomes an edge once, a missing owner comes back once, what is old goes and what is not stays."""
+
+from datetime import timedelta
+
+from models.base.ids import new_id
+from models.contracts.sweeper import SweepInput, SweepResult
+from models.contracts.task_queues import TaskQueue
+from tests.replay.recording import keep_history
+from tests.workflow.instance_world import InstanceWorld
+from workflows.sweeper import SweeperWorkflow
+
+
+async def sweep(world: InstanceWorld, scenario: str | None = None) -> SweepResult:
+    """One run of the workflow, as its schedule begins it."""
+    handle = await world.client.start_workflow(
+        SweeperWorkflow.run, SweepInput(), id=f"sweeper-{new_id()}", task_queue=TaskQueue.ORCHESTRATION,
+        execution_timeout=timedelta(seconds=30),
+    )  # fmt: skip
+    result = await handle.result()
+    if scenario is not None:
+        await keep_history(handle, scenario, world.client.data_converter.payload_codec)
+    return result
+
+
+async def test_with_nothing_to_do_it_does_nothing(real_time_world: InstanceWorld) -> None:
+    assert await sweep(real_time_world, "nothing-to-do") == SweepResult()
+
+
+async def test_a_silent_agent_is_told_of_once(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    assert (await sweep(world)).stale == 0, "it spoke a moment ago"
+    await world.execute("UPDATE instance_liveness SET last_heartbeat_at = now() - interval '2 minutes'")
+    assert (await sweep(world, "one-silent")).stale == 1
+    assert (await sweep(world)).stale == 0
+    [message] = await world.rows("SELECT payload ->> 'edge' AS edge FROM outbox WHERE kind = 'observed'")
+    assert message["edge"] == "lost"
+
+
+async def test_an_owner_that_is_missing_comes_back_and_goes_on(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    await world.handle(instance_id).terminate("by mistake")
+    assert (await sweep(world)).owners_restarted == 0, "the start of so young a row may still be on its way"
+    await world.execute("UPDATE instances SET created_at = now() - interval '1 minute'")
+    assert (await sweep(world, "one-missing")).owners_restarted == 1
+    assert (await sweep(world)).owners_restarted == 0
+    assert world.compute.created == 1
+    async with world.beating(instance_id):
+        await world.command("terminate", instance_id)
+        await world.ended(instance_id)
+    assert not world.compute.live
+    assert (await sweep(world)).owners_restarted == 0, "what is over needs no owner"
+
+
+async def test_what_is_old_goes_and_what_is_not_stays(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
+    for _ in range(2):
+        await world.become_ready(await world.deploy_id())
+    before = await _counts(world)
+    assert before["operation streams"] == 2
+    old, kept = [row["id"] for row in await world.rows("SELECT id FROM operations ORDER BY id LIMIT 2")]
+    await world.execute("UPDATE outbox SET delivered_at = now() - interval '6 days'")
+    await world.execute(
+        "UPDATE events SET created_at = now() - interval '2 hours' WHERE stream = %s", f"operation/{old}"
+    )
+    for operation_id in (old, kept):
+        await world.execute(
+            "UPDATE operations SET completed_at = now() - interval '2 hours', status = 'cancelled' WHERE id = %s",
+            operation_id,
+        )
+    assert (await sweep(world, "some-purged")).purged > 0
+    after = await _counts(world)
+    assert after["messages"] == before["messages"], "delivered less than a week ago"
+    assert after["operation streams"] == before["operation streams"] - 1, "of the operation that has no event any more"
+    assert after["organization streams"] == before["organization streams"]
+    assert not await world.rows("SELECT 1 FROM events WHERE stream = %s", f"operation/{old}")
+    assert await world.rows("SELECT 1 FROM events WHERE stream = %s", f"operation/{kept}")
+    await world.execute("UPDATE outbox SET delivered_at = now() - interval '8 days'")
+    await sweep(world)
+    assert (await _counts(world))["messages"] == 0
+    assert (await sweep(world)).purged == 0
+
+
+async def _counts(world: InstanceWorld) -> dict[str, int]:
+    [found] = await world.rows(
+        "SELECT (SELECT count(*) FROM outbox) AS messages, "
+        "(SELECT count(*) FROM event_streams WHERE stream LIKE 'operation/%%') AS \"operation streams\", "
+        "(SELECT count(*) FROM event_streams WHERE stream LIKE 'organization/%%') AS \"organization streams\""
+    )
+    return found
