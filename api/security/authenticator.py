@@ -1,21 +1,9 @@
 """From the headers of a request to a principal, without the database."""
 
-from dataclasses import dataclass
-
 from api.security.credentials import Credential, RawHeaders, credentials, is_cross_origin
-from api.security.identities import Identities, unverifiable
+from api.security.identities import Authenticated, Identities, unverifiable
 from api.security.last_used import LastUsed
 from models.base.errors import PermissionDenied, Unauthenticated
-from models.domain.identity.principal import Principal
-from models.domain.keys import fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticated:
-    """A caller. `token_hash` lets a stream ask later whether the token is still good."""
-
-    principal: Principal
-    token_hash: str
 
 
 class Authenticator:
@@ -43,17 +31,17 @@ class Authenticator:
             raise Unauthenticated(
                 "these credentials are not valid: they are unknown, expired or revoked", code="INVALID_TOKEN"
             )
-        credential, principal = found
+        credential, caller = found
         if credential.ambient:
             refuse_cross_origin(method, headers)
-        self._last_used.seen(principal)
-        return Authenticated(principal, fingerprint(credential.token))
+        self._last_used.seen(caller.principal)
+        return caller
 
-    def _find(self, presented: list[Credential]) -> tuple[Credential, Principal] | None:
+    def _find(self, presented: list[Credential]) -> tuple[Credential, Authenticated] | None:
         for credential in presented:
-            principal = self._identities.principal_of(credential.token)
-            if principal is not None:
-                return credential, principal
+            caller = self._identities.find(credential.token)
+            if caller is not None:
+                return credential, caller
         return None
 
 

@@ -1,5 +1,7 @@
 """Tokens to principals, in memory: no request asks the database who is calling (contract decision 6)."""
 
+from dataclasses import dataclass
+
 from api.security.tokens import SessionTokens
 from models.base.clock import utc_now
 from models.base.errors import ServiceUnavailable
@@ -12,6 +14,14 @@ from models.repositories.replica import Replica
 
 RETRY_AFTER_S = 2.0
 CATCH_UP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A caller. `token_hash` lets a stream ask later whether the token is still good."""
+
+    principal: Principal
+    token_hash: str
 
 
 class Identities:
@@ -42,13 +52,15 @@ class Identities:
         """True once everything committed before this call shows here, False if that cannot be had within CATCH_UP_S."""
         return await self._replica.catch_up(CATCH_UP_S)
 
-    def principal_of(self, token: str) -> Principal | None:
+    def find(self, token: str) -> Authenticated | None:
         """Who presents this token. Raises ServiceUnavailable while revocations may have been missed."""
         token_hash = fingerprint(token)
         principal = self.holder(token_hash)
-        if principal is None or principal.session_id is None or self._is_genuine(token, token_hash, principal):
-            return principal
-        return None
+        if principal is None:
+            return None
+        if principal.session_id is not None and not self._is_genuine(token, token_hash, principal):
+            return None
+        return Authenticated(principal, token_hash)
 
     def holder(self, token_hash: str) -> Principal | None:
         """Who holds the token with this hash: asked again by streams, which keep no token."""

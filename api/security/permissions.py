@@ -9,7 +9,7 @@ from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 from activities.runtime.context import RequestContext, set_context
 from api.deps import State
 from api.http.errors import request_id_of
-from api.security.authenticator import Authenticated
+from api.security.identities import Authenticated
 from models.base.errors import PermissionDenied
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
