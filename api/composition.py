@@ -12,6 +12,7 @@ from typing import Protocol
 from api.http.event_feed import EventFeed
 from api.inference.composition import Inference
 from api.node_agents.heartbeats import Heartbeats
+from api.node_agents.intake import Intake
 from api.outbox import EagerDelivery, delivery_to
 from api.security.authenticator import Authenticator
 from api.security.identities import Identities
@@ -71,7 +72,7 @@ def build_state(settings: Settings) -> AppState:
     last_used = LastUsed(database)
     password_checks = PasswordChecks()
     event_feed = EventFeed(url)
-    heartbeats = Heartbeats.into(database)
+    heartbeats, intake = Heartbeats.into(database), Intake(database)
     authenticator = Authenticator(identities, last_used, settings.session_cookie_name)
     inference = Inference(settings, key, database, url, authenticator)
     eager_delivery = EagerDelivery(database, lambda: delivery_to(settings))
@@ -88,5 +89,5 @@ def build_state(settings: Settings) -> AppState:
         heartbeats=heartbeats,
         inference=inference,
         eager_delivery=eager_delivery,
-        parts=[identities, last_used, password_checks, event_feed, heartbeats, inference, eager_delivery],
+        parts=[identities, last_used, password_checks, event_feed, heartbeats, intake, inference, eager_delivery],
     )

@@ -5,8 +5,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.repositories.database import Database
+from models.repositories.liveness import LONGEST_INTAKE_GAP_S
 
-STALE = text("SELECT count(*) FROM mark_stale_instances(:stale_s)")
+STALE = text("SELECT count(*) FROM mark_stale_instances(:stale_s, :longest_gap_s)")
 UNFINISHED = text("SELECT instance_id, organization_id FROM unfinished_instances(:older_than_s)")
 PURGE = text("SELECT purge_expired(:delivered_kept_s, :events_kept_s)")
 
@@ -19,9 +20,12 @@ class SweeperRows:
         self._stale_s, self._events_kept_s = stale_s, events_kept_s
 
     async def mark_stale(self) -> int:
-        """Ready instances whose agent has been silent for too long; each owner is told through the outbox, once."""
+        """Ready instances whose agent has been silent for too long while heartbeats were taken; each owner is told through the
+        outbox, once.
+        """
+        values = {"stale_s": self._stale_s, "longest_gap_s": LONGEST_INTAKE_GAP_S}
         async with self._database.system() as session:
-            return int((await session.execute(STALE, {"stale_s": self._stale_s})).scalar_one())
+            return int((await session.execute(STALE, values)).scalar_one())
 
     async def unfinished(self, *, older_than_s: float) -> list[tuple[UUID, UUID]]:
         """(instance, organization) of every row that needs an owner and is older than that."""

@@ -17,6 +17,9 @@ class Installation(SQLModel, table=True):
 
     id: UUID = primary_key()
     created_at: datetime = moment(default_now=True)
+    intake_since: datetime | None = moment(nullable=True)
+    intake_seen_at: datetime | None = moment(nullable=True)
+    """From when to when an API process has taken heartbeats without a gap."""
 
 
 class SettingScope(StrEnum):

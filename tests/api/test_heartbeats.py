@@ -11,7 +11,10 @@ from psycopg.types.json import Jsonb
 
 from models.base.ids import new_id
 from models.domain.keys import fingerprint
-from tests.api.conftest import People, RunningApi
+from models.repositories import liveness
+from models.repositories.database import Database
+from models.settings import Settings
+from tests.api.conftest import People, RunningApi, running_api
 from tests.api.fleet import Agent, Fleet
 from tests.servers import TestDatabase
 
@@ -224,3 +227,23 @@ async def test_two_api_processes_report_an_edge_once(agent: Agent, fleet: Fleet)
 async def test_the_worker_role_may_not_speak_for_agents(database: TestDatabase) -> None:
     with psycopg.connect(database.worker) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT record_heartbeats('[]')")
+
+
+async def test_that_heartbeats_are_taken_is_noted_without_gaps(
+    fleet: Fleet, api_settings: Settings, database: TestDatabase
+) -> None:
+    """Who judges an agent's silence asks for it: from when to when somebody listened."""
+    fleet.execute("INSERT INTO installation (id) VALUES (%s)", new_id())
+    async with running_api(api_settings), asyncio.timeout(5):
+        while not (noted := fleet.execute("SELECT intake_since, intake_seen_at FROM installation"))[0][0]:
+            await asyncio.sleep(0.02)
+    assert noted[0][0] == noted[0][1]
+    intake = Database(database.api, pool_size=1)
+    for away_s, is_gap in ((14, False), (16, True)):
+        fleet.execute("UPDATE installation SET intake_since = now() - interval '1 hour'")
+        fleet.execute("UPDATE installation SET intake_seen_at = now() - make_interval(secs => %s)", away_s)
+        async with intake.system() as session:
+            await liveness.note_intake(session)
+        [(is_new,)] = fleet.execute("SELECT intake_since > now() - interval '1 minute' FROM installation")
+        assert is_new is is_gap
+    await intake.close()

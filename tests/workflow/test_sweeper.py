@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from models.base.ids import new_id
 from models.contracts.sweeper import SweepInput, SweepResult
 from models.contracts.task_queues import TaskQueue
@@ -28,6 +30,7 @@ async def test_with_nothing_to_do_it_does_nothing(real_time_world: InstanceWorld
 
 async def test_a_silent_agent_is_told_of_once(real_time_world: InstanceWorld) -> None:
     world = real_time_world
+    await _listened(world, since_s=61, until_s=0)
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
     assert (await sweep(world)).stale == 0, "it spoke a moment ago"
@@ -36,6 +39,27 @@ async def test_a_silent_agent_is_told_of_once(real_time_world: InstanceWorld) ->
     assert (await sweep(world)).stale == 0
     [message] = await world.rows("SELECT payload ->> 'edge' AS edge FROM outbox WHERE kind = 'observed'")
     assert message["edge"] == "lost"
+
+
+@pytest.mark.parametrize(("since_s", "until_s"), [(59, 0), (3600, 16), (None, None)], ids=["again", "no more", "never"])
+async def test_silence_counts_only_where_somebody_listened(
+    real_time_world: InstanceWorld, since_s: float | None, until_s: float | None
+) -> None:
+    """An API that was away for minutes must not have the whole fleet healed when it is back."""
+    world = real_time_world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    await world.execute("UPDATE instance_liveness SET last_heartbeat_at = now() - interval '1 hour'")
+    await _listened(world, since_s=since_s, until_s=until_s)
+    assert (await sweep(world)).stale == 0
+
+
+async def _listened(world: InstanceWorld, *, since_s: float | None, until_s: float | None) -> None:
+    await world.execute(
+        "UPDATE installation SET intake_since = now() - make_interval(secs => %s), "
+        "intake_seen_at = now() - make_interval(secs => %s)",
+        since_s, until_s,
+    )  # fmt: skip
 
 
 async def test_an_owner_that_is_missing_comes_back_and_goes_on(real_time_world: InstanceWorld) -> None:

@@ -72,6 +72,8 @@ def upgrade() -> None:
         "installation",
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("intake_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("intake_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(

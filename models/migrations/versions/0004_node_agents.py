@@ -127,6 +127,14 @@ BEGIN
     END IF;
     RETURN QUERY SELECT v.ordinal, v.outcome FROM unnest(v_verdicts) AS v;
 END $$;
+CREATE FUNCTION note_heartbeat_intake(p_longest_gap_s double precision) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE installation SET intake_seen_at = now(), intake_since = CASE
+        WHEN intake_seen_at >= now() - make_interval(secs => p_longest_gap_s) THEN coalesce(intake_since, now())
+        ELSE now() END
+$$;
+REVOKE ALL ON FUNCTION note_heartbeat_intake FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION note_heartbeat_intake TO quarterdeck_api;
 REVOKE ALL ON FUNCTION record_heartbeats FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION record_heartbeats TO quarterdeck_api;
 """

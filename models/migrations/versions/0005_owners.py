@@ -39,13 +39,16 @@ $$;
 """
 
 SWEEPER = """
-CREATE FUNCTION mark_stale_instances(p_stale_s double precision) RETURNS SETOF uuid
+-- Silence counts only where somebody listened: after an outage of the API or of this database every agent gets its full time anew.
+CREATE FUNCTION mark_stale_instances(p_stale_s double precision, p_longest_gap_s double precision) RETURNS SETOF uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH silent AS (
         UPDATE instance_liveness l SET is_stale = true
-        FROM instances i
+        FROM instances i, installation s
         WHERE i.id = l.instance_id AND i.status = 'ready' AND NOT l.is_stale
             AND l.last_heartbeat_at < now() - make_interval(secs => p_stale_s)
+            AND s.intake_since < now() - make_interval(secs => p_stale_s)
+            AND s.intake_seen_at >= now() - make_interval(secs => p_longest_gap_s)
         RETURNING l.instance_id, l.organization_id, l.boot_id, l.generation
     ), told AS (
         INSERT INTO outbox (id, organization_id, kind, workflow, workflow_id, payload, created_at, next_attempt_at, attempts)
@@ -105,7 +108,7 @@ def upgrade() -> None:
         "settle_outbox(uuid[])",
         "postpone_outbox(uuid, text, double precision)",
         "next_outbox_delay_s()",
-        "mark_stale_instances(double precision)",
+        "mark_stale_instances(double precision, double precision)",
         "unfinished_instances(double precision)",
         "purge_expired(double precision, double precision)",
     ):
