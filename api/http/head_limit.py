@@ -8,6 +8,10 @@ from models.base.ids import new_id
 HEAD_LIMIT_BYTES = 65_536
 """As h11, uvicorn's other parser, has it by default; browsers and proxies send less than 16 KiB."""
 
+LINGER_S = 1.0
+"""How long a refused caller is listened to without heed: closing while it still sends would reset the connection, and the answer
+would be lost with it (RFC 9112, section 9.6)."""
+
 TOO_LARGE = Failure(
     431, "HEADERS_TOO_LARGE", f"the request's line and headers are larger than {HEAD_LIMIT_BYTES} bytes; send less"
 )
@@ -18,8 +22,11 @@ class HeadLimited(HttpToolsProtocol):
 
     _head_bytes: int | None = 0
     """What has come of the head; None while a body is read."""
+    _is_refused = False
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -41,4 +48,7 @@ class HeadLimited(HttpToolsProtocol):
             headers = [*response.raw_headers, (b"connection", b"close")]
             lines = [b"HTTP/1.1 431 Request Header Fields Too Large", *(b": ".join(pair) for pair in headers)]
             self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(response.body))
-        self.transport.close()
+        self._is_refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)

@@ -18,7 +18,7 @@ from tests.chaos.installation import Installation, installed
 from tests.chaos.matrix import Kill, Matrix
 from tests.chaos.scenarios import Scenarios
 
-MATRIX_LANES, SCENARIO_LANES = 4, 2
+MATRIX_LANES, SCENARIO_LANES = 2, 2
 """Installations at once. Two processor cores bear them, for most of them wait at any moment."""
 
 
