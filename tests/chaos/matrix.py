@@ -8,7 +8,7 @@ costs one start of a worker, and lanes wait for time-outs side by side.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -179,12 +179,15 @@ class Matrix:
             kill: loop.create_future() for kill in asked if isinstance(kill, Kill)
         }
 
-    def parts(self, lanes: int) -> list[list[Kill]]:
-        """The kills spread over at most so many lanes, of which each has one provider."""
-        providers = sorted({kill.provider for kill in self.outcomes})
-        share = lanes // len(providers) if providers else 0
-        own = {provider: [kill for kill in self.outcomes if kill.provider == provider] for provider in providers}
-        return [part for provider in providers for number in range(share) if (part := own[provider][number::share])]
+    def parts(self, lanes: Mapping[str, int]) -> list[list[Kill]]:
+        """The kills of each provider spread over so many lanes."""
+        own = {provider: [kill for kill in self.outcomes if kill.provider == provider] for provider in lanes}
+        return [
+            part
+            for provider, share in lanes.items()
+            for number in range(share)
+            if (part := own[provider][number::share])
+        ]
 
     async def serve(self, installation: Installation, kills: Sequence[Kill]) -> None:
         if kills:
