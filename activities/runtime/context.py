@@ -8,15 +8,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
 from temporalio import activity, workflow
 
 
-class RequestContext(BaseModel):
+@dataclass(frozen=True, slots=True)
+class RequestContext:
     """`request_id` is that of the request which began the work, for an entity workflow the one that created the entity."""
-
-    model_config = ConfigDict(frozen=True)
 
     request_id: str | None = None
     organization_id: str | None = None

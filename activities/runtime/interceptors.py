@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+from pydantic import TypeAdapter
 from temporalio import activity, client, worker
 from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ApplicationError, FailureError
@@ -19,6 +20,7 @@ from models.base.ids import new_id
 logger = logging.getLogger(__name__)
 
 HEADER: Final = "quarterdeck-request"
+_AS_JSON: Final = TypeAdapter(RequestContext)
 
 
 class FailureTranslation(worker.Interceptor):
@@ -99,7 +101,7 @@ def _stamp(headers: Mapping[str, Payload]) -> Mapping[str, Payload]:
     context = current_context()
     if context is None:
         return headers
-    data = context.model_dump_json(exclude_none=True).encode()
+    data = _AS_JSON.dump_json(context, exclude_none=True)
     return {**headers, HEADER: Payload(metadata={"encoding": b"json/plain"}, data=data)}
 
 
@@ -109,7 +111,7 @@ def _read(headers: Mapping[str, Payload]) -> RequestContext | None:
     if payload is None:
         return None
     try:
-        return RequestContext.model_validate_json(payload.data)
+        return _AS_JSON.validate_json(payload.data)
     except ValueError:
         return None
 

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from uuid import UUID
 
 import aiohttp
 import orjson
@@ -20,7 +19,7 @@ class Journey:
     `has_begun`: the caller has been given a status. `is_sound`: nothing has gone wrong in the answer since.
     """
 
-    record_id: UUID
+    record_id: str
     request_id: str
     request_headers: Headers
     arrived_s: float

@@ -36,10 +36,10 @@ class Inference:
         self._database = database
         self._authenticator = authenticator
         self._knowledge = Knowledge(database, listen_url, installation_key, settings.worker_stale_seconds)
-        self._edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION)
+        self.edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._edge(scope, receive, send)
+        await self.edge(scope, receive, send)
 
     async def start(self) -> None:
         settings = self._settings
@@ -67,13 +67,13 @@ class Inference:
             default_model=settings.inference_default_model,
             body_limit_bytes=settings.request_body_limit_bytes,
         )
-        self._edge.answer = application.answer
+        self.edge.answer = application.answer
 
     async def close(self) -> None:
         """The server has ended its connections by now; detached calls get the drain time, then records are settled."""
-        if self._edge.answer is None:
+        if self.edge.answer is None:
             return
-        self._edge.answer = None
+        self.edge.answer = None
         await self._detached.close()
         await self._upstream.close()
         self._journal.close(is_settled=await self._ledger.close())

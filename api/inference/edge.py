@@ -17,9 +17,11 @@ from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpect
 from api.inference.answers import Journey, piece
 from api.inference.caller import CallerGone, Headers, Refused
 from models.base.errors import AppError, PayloadTooLarge, ServiceUnavailable
-from models.base.ids import new_id
+from models.base.ids import new_text_id
 
 PREFIX = "/v1/"
+HEADERS = tuple(pair for pair in SECURITY_HEADERS if pair[0] in (b"x-content-type-options", b"cache-control"))
+"""The others tell a browser what a page may do. No answer here is one, and each header costs as much as choosing an instance."""
 STARTING_RETRY_AFTER_S = 1.0
 
 Answer = Callable[[Scope, Receive, Journey], Awaitable[None]]
@@ -34,12 +36,12 @@ class InferenceEdge:
 
     def __init__(self, *, hsts: bool) -> None:
         self.answer: Answer | None = None
-        self._headers = (*SECURITY_HEADERS, HSTS) if hsts else SECURITY_HEADERS
+        self._headers = (*HEADERS, HSTS) if hsts else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_headers = dict(scope["headers"])
-        record_id = new_id()
-        request_id = _request_id(request_headers) or str(record_id)
+        record_id = new_text_id()
+        request_id = _request_id(request_headers) or record_id
         headers = ((b"x-request-id", request_id.encode()), *self._headers)
         journey = Journey(record_id, request_id, request_headers, time.perf_counter(), send, headers)
         set_context(RequestContext(request_id=request_id))

@@ -16,7 +16,7 @@ from api.inference.caller import CallerGone
 from api.inference.metering import Asked, Meter, Record
 from api.inference.upstream import Upstream, UpstreamFailure, failed_read, failed_status
 from models.base.errors import ServiceUnavailable
-from models.base.ids import new_id
+from models.base.ids import new_text_id
 from models.domain.inference.records import InferenceOutcome
 from models.domain.inference.routing import Outstanding, Route, RoutingTable, choose
 from models.domain.inference.taps import StreamTap, Tap
@@ -62,7 +62,7 @@ class Exchanges:
             except UpstreamFailure as failure:
                 tried.add(route.instance_id)
                 other = self._choose(asked, tried) if failure.is_retryable and len(tried) < MOST_CALLS else None
-                record_id = new_id()
+                record_id = new_text_id()
                 record.close(
                     InferenceOutcome.INTERRUPTED if failure.may_have_worked else InferenceOutcome.FAILED,
                     http_status=failure.status,

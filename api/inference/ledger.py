@@ -60,12 +60,14 @@ class Ledger:
             return False
         return True
 
-    async def flush(self) -> None:
-        """Raises ServiceUnavailable while the database is away; then nothing of the journal is given up."""
+    async def flush(self, *, least: int = 1) -> None:
+        """Write batches for as long as there are at least so many records for one: to the end, or without haste.
+
+        Raises ServiceUnavailable while the database is away; then nothing of the journal is given up.
+        """
         self._meter.write_what_waits()
-        is_more = True
-        while is_more:
-            is_more = await self._write_round()
+        while await self._write_round() >= least:
+            continue
 
     async def adopt(self) -> None:
         """Bring in the journals that lost their owner: what was closed as it is, what was open as interrupted."""
@@ -89,7 +91,7 @@ class Ledger:
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else FLUSH_INTERVAL_S)
 
     async def _round(self) -> None:
-        await self.flush()
+        await self.flush(least=BATCH)  # under load there is always one more: they would be written one by one
         now_s = time.monotonic()
         if now_s - self._adopted_at_s >= ADOPT_INTERVAL_S:
             await self.adopt()
@@ -99,13 +101,13 @@ class Ledger:
                 await inference_records.purge_results(session)
             self._purged_at_s = now_s
 
-    async def _write_round(self) -> bool:
-        """One round of the own journal. False when it has been read to its end."""
+    async def _write_round(self) -> int:
+        """One batch of the own journal; how many records it had."""
         lines, position = self._reader.lines(BATCH, LineKind.CLOSED)
         if lines:
             await self._write([line.json for line in lines])
         self._reader.advance(position)
-        return bool(lines)
+        return len(lines)
 
     async def _bring_in(self, orphan: Orphan) -> None:
         reader = JournalReader(orphan.folder)

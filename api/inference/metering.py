@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
-from uuid import UUID
 
 import orjson
 
@@ -31,9 +30,9 @@ ESTIMATED, REPORTED = UsageSource.ESTIMATED.value, UsageSource.REPORTED.value
 class Journal(Protocol):
     """Where records go; every method raises OSError when the disk refuses."""
 
-    def opened(self, record_id: UUID, json: bytes) -> None: ...
-    def progress(self, record_id: UUID, json: bytes) -> None: ...
-    def closed(self, record_id: UUID, json: bytes) -> None: ...
+    def opened(self, record_id: str, json: bytes) -> None: ...
+    def progress(self, record_id: str, json: bytes) -> None: ...
+    def closed(self, record_id: str, json: bytes) -> None: ...
 
 
 @dataclass(slots=True)
@@ -60,7 +59,7 @@ class Record:
 
     __slots__ = ("_chunks", "_journal", "_noted_at_s", "_opened", "_unwritten", "first_byte_at", "id", "is_closed")
 
-    def __init__(self, record_id: UUID, opened: bytes, journal: Journal, unwritten: dict[UUID, bytes]) -> None:
+    def __init__(self, record_id: str, opened: bytes, journal: Journal, unwritten: dict[str, bytes]) -> None:
         self.id = record_id
         self.first_byte_at: datetime | None = None
         self.is_closed = False
@@ -93,7 +92,7 @@ class Record:
         *,
         http_status: int | None = None,
         tap: Tap | None = None,
-        retried_as: UUID | None = None,
+        retried_as: str | None = None,
     ) -> None:
         """With the usage the server reported, else what can be told from what has passed. A refused call has used nothing."""
         if self.is_closed:
@@ -128,9 +127,9 @@ class Meter:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._unwritten: dict[UUID, bytes] = {}
+        self._unwritten: dict[str, bytes] = {}
 
-    def open(self, record_id: UUID, asked: Asked, route: Route) -> Record:
+    def open(self, record_id: str, asked: Asked, route: Route) -> Record:
         """Raises ServiceUnavailable (`METERING_UNAVAILABLE`)."""
         principal, model, call = asked.principal, asked.model, asked.call
         fields: dict[str, Any] = {

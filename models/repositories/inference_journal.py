@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from models.base.ids import new_id
 from models.domain.inference.journal_lines import Line, LineKind, decode_line, encode_line
@@ -49,7 +48,7 @@ class Journal:
         self.folder = folder / owner  # visible to adopters only now, with its lock held
         unborn.rename(self.folder)
         self._segment_bytes = segment_bytes
-        self._open: dict[UUID, list[bytes]] = {}
+        self._open: dict[str, list[bytes]] = {}
         self._is_torn = False
         self._segment, self._size = 1, 0
         self._file = self._create(self._segment)
@@ -58,19 +57,19 @@ class Journal:
     def open_records(self) -> int:
         return len(self._open)
 
-    def opened(self, record_id: UUID, json: bytes) -> None:
+    def opened(self, record_id: str, json: bytes) -> None:
         line = encode_line(LineKind.OPENED, json)
         if self._size >= self._segment_bytes:
             self._rotate()
         self._append(line)
         self._open[record_id] = [line]
 
-    def progress(self, record_id: UUID, json: bytes) -> None:
+    def progress(self, record_id: str, json: bytes) -> None:
         line = encode_line(LineKind.PROGRESS, json)
         self._append(line)
         self._open[record_id][1:] = [line]
 
-    def closed(self, record_id: UUID, json: bytes) -> None:
+    def closed(self, record_id: str, json: bytes) -> None:
         """Last word on a request. If the disk refuses it the request stays open: call again."""
         self._append(encode_line(LineKind.CLOSED, json))
         self._open.pop(record_id, None)

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.base.ids import new_id
+from models.base.ids import new_id, new_text_id
 from models.domain.inference.journal_lines import Line, LineKind, decode_line, encode_line
 from models.repositories.inference_journal import Journal, JournalReader, orphans
 
@@ -22,7 +21,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     journal.close(is_settled=False)
 
 
-def entry(record_id: UUID, **more: object) -> bytes:
+def entry(record_id: str, **more: object) -> bytes:
     return orjson.dumps({"id": record_id, **more})
 
 
@@ -65,7 +64,7 @@ def test_everything_closed_is_read_once_in_order(journal: Journal, limit: int) -
 
 def test_only_what_was_acknowledged_is_removed(journal: Journal) -> None:
     for _ in range(100):
-        record_id = new_id()
+        record_id = new_text_id()
         journal.opened(record_id, entry(record_id))
         journal.closed(record_id, entry(record_id))
     before = segments(journal.folder)
@@ -82,7 +81,7 @@ def test_a_long_request_keeps_no_old_segment(journal: Journal) -> None:
     journal.progress(long, entry(long, output_tokens=1))
     journal.progress(long, entry(long, output_tokens=2))
     for _ in range(100):
-        record_id = new_id()
+        record_id = new_text_id()
         journal.opened(record_id, entry(record_id))
         journal.closed(record_id, entry(record_id))
     reader = JournalReader(journal.folder)
@@ -148,7 +147,7 @@ def test_an_orphan_is_found_once_its_owner_is_gone(tmp_path: Path) -> None:
 
 def test_a_settled_journal_is_removed_by_its_owner(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.opened(record_id := new_id(), b"{}")
+    journal.opened(record_id := new_text_id(), b"{}")
     journal.closed(record_id, b"{}")
     journal.close(is_settled=True)
     assert list(tmp_path.iterdir()) == []

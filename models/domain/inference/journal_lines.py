@@ -26,7 +26,7 @@ _KINDS = {kind.value: kind for kind in LineKind}
 
 
 def encode_line(kind: LineKind, json: bytes) -> bytes:
-    return b"%b %08x %b\n" % (kind.value, crc32(json), json)
+    return b"%b %08x %b\n" % (kind, crc32(json), json)
 
 
 def decode_line(line: bytes) -> Line | None:
