@@ -95,6 +95,10 @@ async def cursor_position(
 CursorParam = Annotated[Position | None, Depends(cursor_position)]
 
 
+_known_filters: dict[str, set[str]] = {}
+"""By operation id, as they are found."""
+
+
 async def only_known_filters(request: Request) -> None:
     """Raises InvalidRequest for a query parameter that the route does not have: ignoring it would show the wrong rows
     (contract decision 20).
@@ -102,8 +106,11 @@ async def only_known_filters(request: Request) -> None:
     route = request.scope.get("route")
     if not request.query_params or not isinstance(route, APIRoute):
         return
-    declared = get_flat_params(route.dependant)
-    known = {field.alias for field in declared if isinstance(field.field_info, params.Query)}
+    known = _known_filters.get(route.unique_id)
+    if known is None:
+        declared = get_flat_params(route.dependant)
+        known = {field.alias for field in declared if isinstance(field.field_info, params.Query)}
+        _known_filters[route.unique_id] = known
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         allowed = ", ".join(sorted(known)) or "none"

@@ -19,7 +19,9 @@ from api.routers import (
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
-    node_agents.router,  # first: heartbeats are by far the most frequent
+    node_agents.router,  # heartbeats are by far the most frequent; then what people look at
+    instances.router,
+    instance_metrics.router,
     auth.router,
     api_keys.router,
     operations.router,
@@ -27,8 +29,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     catalog.router,
     model_catalog.router,
-    instances.router,
-    instance_metrics.router,
     action_logs.router,
     payload_codec.router,
     inference.router,

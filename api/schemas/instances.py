@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.schemas.base import Eur, Moment, RequestModel, ResponseModel
 from api.schemas.operations import OperationRead, WaitingOn
-from models.domain.instances.progress import Step, progress_percent
+from models.domain.instances.progress import CLIMBING, Step, progress_percent
 from models.domain.instances.state import AgentPhase, DesiredStatus, InstanceStatus, OnUnavailable, WorkerStatus
 from models.repositories.instance_listing import Row
 
@@ -149,6 +149,8 @@ def instance_values(row: Row) -> dict[str, Any]:
     report: str | None = row["worker_metadata"]
     if report is not None:
         row["worker_metadata"] = orjson.Fragment(report)
-    row["progress_percent"] = progress_percent(InstanceStatus(row["status"]), row["completed_steps"])
+    status, steps = InstanceStatus(row["status"]), row["completed_steps"]
+    row["progress_percent"] = progress_percent(status, orjson.loads(steps) if status in CLIMBING else ())
+    row["completed_steps"] = orjson.Fragment(steps)
     row["storage_count"] = len(row["storage_sizes_gb"])
     return row

@@ -63,6 +63,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "quarterdeck") -> None:
         self.transactions_under_way = 0  # those that wait for a connection included
         self._pool_size = pool_size
+        self._columns: dict[str, tuple[str, ...]] = {}
         self._engine: AsyncEngine = create_async_engine(
             driver_url(url),
             pool_size=pool_size,
@@ -122,13 +123,20 @@ class Database:
                     await connection.invalidate()
                     raise _ConnectionLost from error
                 return [
-                    Answered(tuple(column.name for column in cursor.description or ()), rows)
-                    for cursor, rows in zip(cursors, fetched, strict=True)
+                    Answered(self._columns_of(query, cursor), rows)
+                    for query, cursor, rows in zip(queries, cursors, fetched, strict=True)
                 ]
         except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError) as error:
             raise _unavailable() from error
         finally:
             self.transactions_under_way -= 1
+
+    def _columns_of(self, query: Query, cursor: psycopg.AsyncCursor[Any]) -> tuple[str, ...]:
+        """Statements are constants: what each answers with is asked of the driver once. It takes longer than a small answer."""
+        known = self._columns.get(query.statement)
+        if known is None:
+            known = self._columns[query.statement] = tuple(column.name for column in cursor.description or ())
+        return known
 
     async def close(self) -> None:
         await self._engine.dispose()

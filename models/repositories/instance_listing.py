@@ -23,7 +23,8 @@ _COLUMNS = f"""
     i.provider_instance_id,
     m.name AS model_name, m.model_id AS model_code,
     i.visible_status AS status, i.desired_status, i.endpoint_host AS ip_address, i.is_archived, i.deleted_by_provider,
-    i.deletion_reason, i.error_code, i.error_message, i.heal_attempts AS health_check_failures, i.completed_steps,
+    i.deletion_reason, i.error_code, i.error_message, i.heal_attempts AS health_check_failures,
+    i.completed_steps::text,
     i.generation, i.waiting_on, i.waiting_since, i.waiting_until, i.on_unavailable,
     l.worker_status, l.phase AS worker_phase, l.last_heartbeat_at AS worker_last_heartbeat, l.worker_model_id,
     l.queue_depth AS worker_queue_depth, l.slots_busy AS worker_slots_busy, l.slots_total AS worker_slots_total,
@@ -149,9 +150,9 @@ def _search(sort: Sort, is_descending: bool, has_status: bool) -> tuple[str, str
         SELECT {_COLUMNS} FROM unnest(ARRAY(
             SELECT i.id FROM instances i {sort.joins} WHERE {where}
             ORDER BY {sort.clause("DESC" if is_descending else "ASC")} LIMIT %(limit)s OFFSET %(offset)s
-        )) WITH ORDINALITY AS page (id, place)
-        JOIN instances i ON i.id = page.id {_JOINS}
-        ORDER BY page.place
+        )) WITH ORDINALITY AS listed (id, place)
+        JOIN instances i ON i.id = listed.id {_JOINS}
+        ORDER BY listed.place
     """  # noqa: S608 (constants)
     return counts, page
 

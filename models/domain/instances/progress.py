@@ -36,7 +36,7 @@ NOTHING_YET = 5
 MACHINE_STEPS: tuple[Step, ...] = (Step.PROVIDER_CREATE, Step.PROVIDER_START, Step.PROVIDER_GET_IP)
 """Steps of the machine itself: a reinstall keeps them, the steps of the agent begin again."""
 
-_CLIMBING = frozenset(
+CLIMBING = frozenset(
     {
         InstanceStatus.PROVISIONING,
         InstanceStatus.BOOTING,
@@ -50,7 +50,7 @@ def progress_percent(status: InstanceStatus, completed: Collection[Step]) -> int
     """0 to 100: 100 only when ready, 0 in every failed, ending or idle state; the first missing step stops the climb."""
     if status is InstanceStatus.READY:
         return 100
-    if status not in _CLIMBING:
+    if status not in CLIMBING:
         return 0
     reached = NOTHING_YET
     for step in Step:
