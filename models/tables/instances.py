@@ -28,12 +28,13 @@ class Instance(SQLModel, table=True):
     __tablename__ = "instances"
     __table_args__ = (
         Index("ix_instances_listing", "organization_id", "is_archived", "created_at", "id"),
+        Index("ix_instances_counts", "organization_id", "is_archived", "visible_status"),  # few keys, so it is small
         Index("ix_instances_unfinished", "status", postgresql_where="status NOT IN ('terminated', 'archived')"),
         CheckConstraint("generation >= 1", name="generation_positive"),
     )
 
     id: UUID = primary_key()
-    organization_id: UUID = reference("organizations.id")
+    organization_id: UUID = reference("organizations.id", index=False)
     created_by_user_id: UUID | None = reference("users.id", nullable=True, index=False)
     provider_id: UUID = reference("providers.id")
     zone_id: UUID | None = reference("zones.id", nullable=True)

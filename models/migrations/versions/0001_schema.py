@@ -614,7 +614,9 @@ def upgrade() -> None:
         "ix_instances_listing", "instances", ["organization_id", "is_archived", "created_at", "id"], unique=False
     )
     op.create_index(op.f("ix_instances_model_id"), "instances", ["model_id"], unique=False)
-    op.create_index(op.f("ix_instances_organization_id"), "instances", ["organization_id"], unique=False)
+    op.create_index(
+        "ix_instances_counts", "instances", ["organization_id", "is_archived", "visible_status"], unique=False
+    )
     op.create_index(op.f("ix_instances_provider_id"), "instances", ["provider_id"], unique=False)
     op.create_index(op.f("ix_instances_provider_instance_id"), "instances", ["provider_instance_id"], unique=False)
     op.create_index(
