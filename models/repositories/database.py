@@ -5,6 +5,7 @@
 commits.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Database:
 
         A connection that died in the pool is replaced and the transaction done again, for it wrote nothing.
         """
-        for _ in range(self._pool_size):
+        for _ in range(self._pool_size + 1):
             try:
                 return await self._read(organization_id, user_id, queries)
             except _ConnectionLost:
@@ -122,6 +123,9 @@ class Database:
                         raise
                     await connection.invalidate()
                     raise _ConnectionLost from error
+                except asyncio.CancelledError:
+                    await connection.invalidate()  # answers that nobody fetched are still on their way
+                    raise
                 return [
                     Answered(self._columns_of(query, cursor), rows)
                     for query, cursor, rows in zip(queries, cursors, fetched, strict=True)

@@ -1,5 +1,7 @@
 """Transactions of one statement: whose rows they see, and what becomes of them when connections die."""
 
+import asyncio
+
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -47,6 +49,19 @@ async def test_a_statement_that_fails_leaves_the_connection_usable(database: Tes
     with pytest.raises(psycopg.errors.DivisionByZero):
         await reader.read(new_id(), new_id(), [Query("SELECT 1 / 0"), WHO])
     [answered] = await reader.read(new_id(), new_id(), [WHO])
+    assert answered.rows[0][1] == 42
+    await reader.close()
+
+
+async def test_a_reader_that_is_cancelled_leaves_nothing_behind(database: TestDatabase) -> None:
+    reader = Database(database.api, pool_size=1)
+    slow = asyncio.create_task(reader.read(new_id(), new_id(), [Query("SELECT pg_sleep(30)"), WHO]))
+    await asyncio.sleep(0.3)
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    async with asyncio.timeout(5):
+        [answered] = await reader.read(new_id(), new_id(), [WHO])
     assert answered.rows[0][1] == 42
     await reader.close()
 
