@@ -65,20 +65,8 @@ class Database:
         self.transactions_under_way = 0  # those that wait for a connection included
         self._pool_size = pool_size
         self._columns: dict[str, tuple[str, ...]] = {}
-        self._engine: AsyncEngine = create_async_engine(
-            driver_url(url),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=POOL_WAIT_S,
-            pool_pre_ping=False,
-            json_deserializer=orjson.loads,
-            hide_parameters=True,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": application_name,
-                "options": PLAN_ONCE,
-            },
-        )
+        self._engine = _engine(url, pool_size, application_name)
+        self._readers = _engine(url, pool_size, application_name, isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def tenant(self, organization_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
@@ -98,7 +86,8 @@ class Database:
     async def read(self, organization_id: UUID, user_id: UUID, queries: Sequence[Query]) -> list[Answered]:
         """The queries' answers, in order: one transaction of this organization, sent and answered in one round trip.
 
-        A connection that died in the pool is replaced and the transaction done again, for it wrote nothing.
+        What a pipeline sends without BEGIN is one transaction up to its end (libpq, "Pipeline Mode"), and the tenant is gone with
+        it. A connection that died in the pool is replaced and the transaction done again, for it wrote nothing.
         """
         for _ in range(self._pool_size + 1):
             try:
@@ -110,14 +99,13 @@ class Database:
     async def _read(self, organization_id: UUID, user_id: UUID, queries: Sequence[Query]) -> list[Answered]:
         self.transactions_under_way += 1
         try:
-            async with self._engine.connect() as connection:
+            async with self._readers.connect() as connection:
                 raw = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
                 try:
                     async with raw.pipeline():
                         await raw.execute(READ_AS, (str(organization_id), str(user_id)))
                         cursors = [await raw.execute(query.statement, query.values) for query in queries]
                         fetched = [await cursor.fetchall() for cursor in cursors]
-                        await raw.commit()
                 except psycopg.Error as error:
                     if not raw.closed:
                         raise
@@ -144,6 +132,7 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        await self._readers.dispose()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncSession]:
@@ -159,6 +148,20 @@ class Database:
             raise
         finally:
             self.transactions_under_way -= 1
+
+
+def _engine(url: str, pool_size: int, application_name: str, **options: Any) -> AsyncEngine:
+    return create_async_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
+        pool_pre_ping=False,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, "options": PLAN_ONCE},
+        **options,
+    )
 
 
 class _ConnectionLost(Exception):

@@ -27,6 +27,9 @@ async def test_the_answers_of_one_round_trip_come_in_order(database: TestDatabas
 async def test_nothing_of_one_reader_is_left_for_the_next(database: TestDatabase) -> None:
     reader = Database(database.api, pool_size=1)
     await reader.read(new_id(), new_id(), [WHO])
+    async with reader._readers.connect() as connection:
+        shown = (await connection.execute(text("SELECT current_setting('app.organization_id', true)"))).scalar_one()
+    assert not shown
     async with reader.system() as session:
         shown = (await session.execute(text("SELECT current_setting('app.organization_id', true)"))).scalar_one()
     assert not shown
