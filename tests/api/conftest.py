@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import httpx
@@ -27,6 +28,9 @@ from models.domain.identity.passwords import hash_password
 from models.domain.identity.roles import Role
 from models.settings import Settings
 from tests.servers import TestDatabase
+
+if TYPE_CHECKING:
+    from tests.factories.seeded import SeededApi
 
 INSTALLATION_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
 PASSWORD = "correct horse battery staple"
@@ -97,6 +101,21 @@ class People:
             key_id, organization_id, user_id, key.shown_prefix, key.hash, scopes,
         )  # fmt: skip
         return Person(user_id, organization_id, username, key_id, key.plaintext)
+
+
+@pytest.fixture(scope="module")
+async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
+    """One for all tests of a module. Nothing listens where Temporal should be, and no worker runs."""
+    from tests.factories.seeded import seeded_api  # noqa: PLC0415  (it imports this module)
+
+    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+@pytest.fixture
+def person(seeded: SeededApi) -> Person:
+    """An owner of an organization of their own."""
+    return seeded.people.person()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx
 import jwt
@@ -13,20 +13,13 @@ import pytest
 from models.base.ids import new_id
 from models.domain.keys import Purpose, decode_installation_key, derive, fingerprint
 from tests.api.conftest import INSTALLATION_KEY, Person
-from tests.factories.seeded import SeededApi, seeded_api
-from tests.servers import TestDatabase
+from tests.factories.seeded import SeededApi
 
 KEY = derive(decode_installation_key(INSTALLATION_KEY), Purpose.JWT)
 OTHER_KEY = derive(decode_installation_key(INSTALLATION_KEY), Purpose.CODEC)
 COOKIE = "quarterdeck_session"
 PATHS = ["/instances", "/operations", "/auth/me", "/v1/models"]
 HOUR_S = 3600
-
-
-@pytest.fixture(scope="module")
-async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,7 +13,7 @@ import pytest
 
 from tests.api.conftest import Person
 from tests.factories.api_process import api_process
-from tests.factories.seeded import SeededApi, seeded_api
+from tests.factories.seeded import SeededApi
 from tests.factories.unstarted import unstarted_app
 from tests.servers import TestDatabase
 
@@ -23,12 +23,6 @@ JSON = "application/json"
 
 READS_ANY_BODY = {"POST /internal/codec/decode"}
 """Takes what Temporal's web UI sends, whatever it calls it; tests/api/test_secrets.py has its own."""
-
-
-@pytest.fixture(scope="module")
-async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
 
 
 @pytest.fixture(scope="module")

@@ -26,23 +26,11 @@ PROBLEM_KEYS = {"type", "title", "status", "detail", "error", "code", "details",
 ECHO, SMOL = "mock-echo-model", "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-@pytest.fixture(scope="module")
-async def shared(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    """One installation for all tests that leave the catalogue's own rows alone."""
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
-
-
 @pytest.fixture
 async def fresh(database: TestDatabase, tmp_path: Any) -> AsyncIterator[SeededApi]:
     """An installation of one's own, as it is after its first start."""
     async with seeded_api(database, tmp_path) as seeded:
         yield seeded
-
-
-@pytest.fixture
-def person(shared: SeededApi) -> Person:
-    return shared.people.person()
 
 
 def codes_of(seeded: SeededApi, instance: Instance) -> tuple[str | None, str | None, str]:
@@ -142,37 +130,37 @@ REFUSALS: list[tuple[str, str, Callable[[SeededApi], dict[str, object]]]] = [
 
 @pytest.mark.parametrize(("code", "order"), [pytest.param(*rest, id=name) for name, *rest in REFUSALS])
 async def test_a_refused_order_is_400_and_a_row_keeps_the_reason(
-    shared: SeededApi, person: Person, code: str, order: Callable[[SeededApi], dict[str, object]]
+    seeded: SeededApi, person: Person, code: str, order: Callable[[SeededApi], dict[str, object]]
 ):
-    body = order(shared)
-    response = await shared.call("POST", "/deployments", person, 400, json=body)
+    body = order(seeded)
+    response = await seeded.call("POST", "/deployments", person, 400, json=body)
     answer = response.json()
     assert response.headers["content-type"] == "application/problem+json"
     assert set(answer) == PROBLEM_KEYS | {"message", "instance_id"}
     assert (answer["status"], answer["code"]) == ("failed", code)
     assert answer["message"] == answer["error"] == answer["detail"]
     assert len(answer["message"]) > 20, "a person must learn what to do"
-    row = shared.rows.one(Instance, organization_id=person.organization_id)
+    row = seeded.rows.one(Instance, organization_id=person.organization_id)
     assert str(row.id) == answer["instance_id"]
     assert row.status is InstanceStatus.PROVISIONING_FAILED
     assert (row.error_code, row.error_message) == (code, answer["message"])
     assert row.failed_at is not None
     assert utc_now() - row.failed_at < timedelta(minutes=1)
-    seen = (await shared.call("GET", f"/instances/{row.id}", person, 200)).json()
+    seen = (await seeded.call("GET", f"/instances/{row.id}", person, 200)).json()
     assert (seen["status"], seen["error_code"], seen["progress_percent"]) == ("provisioning_failed", code, 0)
 
 
-async def test_a_refused_order_starts_nothing_and_is_logged(shared: SeededApi, person: Person):
-    refused = await shared.deploy(person, 400, provider_code="mock")
+async def test_a_refused_order_starts_nothing_and_is_logged(seeded: SeededApi, person: Person):
+    refused = await seeded.deploy(person, 400, provider_code="mock")
     organization = {"organization_id": person.organization_id}
-    assert shared.rows.all(Operation, **organization) == []
-    assert shared.rows.all(OutboxRow, **organization) == []
-    log = shared.rows.one(ActionLog, **organization)
+    assert seeded.rows.all(Operation, **organization) == []
+    assert seeded.rows.all(OutboxRow, **organization) == []
+    log = seeded.rows.one(ActionLog, **organization)
     assert (log.action_type, log.component, log.status, log.error_code) == (
         "REQUEST_CREATE", "api", "failed", "MISSING_MODEL",
     )  # fmt: skip
     assert (str(log.instance_id), log.user_id) == (refused["instance_id"], person.user_id)
-    history = shared.rows.one(InstanceStateChange, **organization)
+    history = seeded.rows.one(InstanceStateChange, **organization)
     assert (history.from_status, history.to_status) == (None, InstanceStatus.PROVISIONING_FAILED)
 
 
@@ -186,12 +174,12 @@ async def test_a_refused_order_starts_nothing_and_is_logged(shared: SeededApi, p
         {"provider_code": "no-such-cloud"},
     ],
 )
-async def test_an_unknown_provider_is_400_and_no_row(shared: SeededApi, person: Person, order: dict[str, object]):
-    refused = await shared.deploy(person, 400, **order)
+async def test_an_unknown_provider_is_400_and_no_row(seeded: SeededApi, person: Person, order: dict[str, object]):
+    refused = await seeded.deploy(person, 400, **order)
     assert refused["code"] == "UNKNOWN_PROVIDER"
     assert set(refused) == PROBLEM_KEYS
     assert "/providers" in refused["detail"]
-    assert shared.rows.all(Instance, organization_id=person.organization_id) == []
+    assert seeded.rows.all(Instance, organization_id=person.organization_id) == []
 
 
 @pytest.mark.parametrize(
@@ -210,17 +198,17 @@ async def test_an_unknown_provider_is_400_and_no_row(shared: SeededApi, person: 
         None,
     ],
 )
-async def test_a_wrong_field_is_422_and_no_row(shared: SeededApi, person: Person, order: object):
-    answer = (await shared.call("POST", "/deployments", person, 422, json=order)).json()
+async def test_a_wrong_field_is_422_and_no_row(seeded: SeededApi, person: Person, order: object):
+    answer = (await seeded.call("POST", "/deployments", person, 422, json=order)).json()
     assert answer["code"] == "INVALID_REQUEST"
-    assert shared.rows.all(Instance, organization_id=person.organization_id) == []
+    assert seeded.rows.all(Instance, organization_id=person.organization_id) == []
 
 
 # -- What is accepted
 
 
-async def test_an_accepted_order_is_one_transaction_of_row_operation_and_message(shared: SeededApi, person: Person):
-    response = await shared.call("POST", "/deployments", person, 200, json={"model_id": ECHO, "provider_code": "mock"})
+async def test_an_accepted_order_is_one_transaction_of_row_operation_and_message(seeded: SeededApi, person: Person):
+    response = await seeded.call("POST", "/deployments", person, 200, json={"model_id": ECHO, "provider_code": "mock"})
     answer = response.json()
     assert set(answer) >= {"status", "instance_id", "operation"}
     assert answer["status"] == "accepted"
@@ -231,39 +219,39 @@ async def test_an_accepted_order_is_one_transaction_of_row_operation_and_message
         "kind": "instance", "id": answer["instance_id"], "url": f"/instances/{answer['instance_id']}",
     }  # fmt: skip
     assert operation["waiting_on"]["what"], "nothing waits in silence"
-    row = shared.rows.one(Instance, organization_id=person.organization_id)
+    row = seeded.rows.one(Instance, organization_id=person.organization_id)
     assert (str(row.id), row.status, row.generation) == (answer["instance_id"], InstanceStatus.PROVISIONING, 1)
     assert row.created_by_user_id == person.user_id
     assert row.create_attempted_at is None
-    message = shared.rows.one(OutboxRow, organization_id=person.organization_id)
+    message = seeded.rows.one(OutboxRow, organization_id=person.organization_id)
     assert (message.kind, message.workflow_id) == ("start", f"instance/{row.id}")
     assert message.payload == {"instance_id": str(row.id), "operation_id": operation["id"]}
-    log = shared.rows.one(ActionLog, organization_id=person.organization_id)
+    log = seeded.rows.one(ActionLog, organization_id=person.organization_id)
     assert (log.action_type, log.status, str(log.instance_id)) == ("REQUEST_CREATE", "success", str(row.id))
 
 
-async def test_a_model_is_named_by_row_id_code_or_hugging_face_id(shared: SeededApi, person: Person):
-    model = shared.rows.one(LlmModel, model_id=SMOL)
+async def test_a_model_is_named_by_row_id_code_or_hugging_face_id(seeded: SeededApi, person: Person):
+    model = seeded.rows.one(LlmModel, model_id=SMOL)
     for name in (str(model.id), str(model.id).upper(), model.code, model.model_id, f"  {model.code} "):
-        accepted = await shared.deploy(person, model_id=name, provider_code="local")
-        assert shared.rows.one(Instance, id=UUID(accepted["instance_id"])).model_id == model.id, name
+        accepted = await seeded.deploy(person, model_id=name, provider_code="local")
+        assert seeded.rows.one(Instance, id=UUID(accepted["instance_id"])).model_id == model.id, name
 
 
-async def test_a_provider_may_be_named_by_id_which_wins(shared: SeededApi, person: Person):
-    mock = shared.rows.one(Provider, code="mock")
-    accepted = await shared.deploy(person, model_id=ECHO, provider_id=str(mock.id), provider_code="local")
-    assert shared.rows.one(Instance, id=UUID(accepted["instance_id"])).provider_code == "mock"
+async def test_a_provider_may_be_named_by_id_which_wins(seeded: SeededApi, person: Person):
+    mock = seeded.rows.one(Provider, code="mock")
+    accepted = await seeded.deploy(person, model_id=ECHO, provider_id=str(mock.id), provider_code="local")
+    assert seeded.rows.one(Instance, id=UUID(accepted["instance_id"])).provider_code == "mock"
 
 
-async def test_equal_memory_is_enough(shared: SeededApi, person: Person):
-    provider, zone = shared.rows.market(f"m-{new_id()}")
-    shared.rows.offer(
+async def test_equal_memory_is_enough(seeded: SeededApi, person: Person):
+    provider, zone = seeded.rows.market(f"m-{new_id()}")
+    seeded.rows.offer(
         provider, zone, "h100-2", gpu_count=2, vram_per_gpu_gb=80, ram_gb=1, price_eur_per_hour=Decimal(900)
     )
-    shared.rows.offer(provider, zone, "cpu-16", ram_gb=16, price_eur_per_hour=Decimal(901))
+    seeded.rows.offer(provider, zone, "cpu-16", ram_gb=16, price_eur_per_hour=Decimal(901))
     for model, kind in (("meta-llama-3-70b-instruct", "h100-2"), ("qwen2.5-7b-instruct", "cpu-16")):
-        accepted = await shared.deploy(person, model_id=model, provider_code=provider.code, instance_type=kind)
-        assert shared.rows.one(Instance, id=UUID(accepted["instance_id"])).instance_type_code == kind
+        accepted = await seeded.deploy(person, model_id=model, provider_code=provider.code, instance_type=kind)
+        assert seeded.rows.one(Instance, id=UUID(accepted["instance_id"])).instance_type_code == kind
 
 
 async def test_what_is_left_out_on_a_fresh_install_becomes_local(fresh: SeededApi):
@@ -317,12 +305,12 @@ async def test_the_price_is_that_of_the_zone_and_stays_when_the_catalogue_change
 
 
 @pytest.mark.parametrize("role", list(Role))
-async def test_owner_and_admin_order_and_others_may_not(shared: SeededApi, role: Role):
-    person = shared.people.person(role)
+async def test_owner_and_admin_order_and_others_may_not(seeded: SeededApi, role: Role):
+    person = seeded.people.person(role)
     may = role in {Role.OWNER, Role.ADMIN}
     for order in ({"model_id": ECHO}, {}):
-        response = await shared.call("POST", "/deployments", person, json=order)
+        response = await seeded.call("POST", "/deployments", person, json=order)
         assert response.status_code == (403 if not may else 200 if order else 400)
     if not may:
         assert response.json()["code"] == "PERMISSION_DENIED"
-        assert shared.rows.all(Instance, organization_id=person.organization_id) == []
+        assert seeded.rows.all(Instance, organization_id=person.organization_id) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -12,22 +11,10 @@ from models.domain.identity.roles import Role
 from models.tables.instances import Instance
 from models.tables.operations import IdempotencyKey, Operation, OutboxRow
 from tests.api.conftest import PASSWORD, Person, client_of
-from tests.factories.seeded import SeededApi, seeded_api
-from tests.servers import TestDatabase
+from tests.factories.seeded import SeededApi
 
 ORDER = {"model_id": "mock-echo-model", "provider_code": "mock"}
 AT_ONCE = 100
-
-
-@pytest.fixture(scope="module")
-async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
-
-
-@pytest.fixture
-def person(seeded: SeededApi) -> Person:
-    return seeded.people.person()
 
 
 async def order(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -28,18 +27,6 @@ MAY_WRITE = {Role.OWNER, Role.ADMIN}
 AT_ONCE = 20
 SOON_S = 1.0
 """A command is answered within this time with nobody behind the API (issue text, "Crash safety")."""
-
-
-@pytest.fixture(scope="module")
-async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    """Nothing listens where Temporal should be, and no worker runs: every test here is answered without them."""
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
-
-
-@pytest.fixture
-def person(seeded: SeededApi) -> Person:
-    return seeded.people.person()
 
 
 def now(seeded: SeededApi, instance: Instance) -> Instance:

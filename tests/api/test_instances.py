@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,8 +17,7 @@ from models.tables.billing import BillingSegment
 from models.tables.catalog import InstanceType, InstanceTypeZone, LlmModel, Provider, Region, Zone
 from models.tables.instances import Instance, InstanceVolume, VolumeStatus
 from tests.api.conftest import Person
-from tests.factories.seeded import SeededApi, seeded_api
-from tests.servers import TestDatabase
+from tests.factories.seeded import SeededApi
 
 CONTRACT_FIELDS = {
     "id", "provider_id", "zone_id", "instance_type_id", "model_id", "provider_instance_id",
@@ -44,12 +42,6 @@ IDLE_STATES = {
     InstanceStatus.TERMINATING, InstanceStatus.TERMINATED, InstanceStatus.ARCHIVED, InstanceStatus.PROVISIONING_FAILED,
     InstanceStatus.STARTUP_FAILED, InstanceStatus.FAILED, InstanceStatus.UNAVAILABLE, InstanceStatus.DRAINING,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,22 +14,10 @@ from models.domain.operations import OPEN, OperationKind, OperationStatus
 from models.tables.instances import Instance
 from models.tables.operations import Operation, OutboxRow
 from tests.api.conftest import Person
-from tests.factories.seeded import SeededApi, seeded_api
-from tests.servers import TestDatabase
+from tests.factories.seeded import SeededApi
 
 K, O, S = OperationKind, OperationStatus, InstanceStatus
 OVER = [status for status in O if status not in OPEN]
-
-
-@pytest.fixture(scope="module")
-async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeededApi]:
-    async with seeded_api(module_database, tmp_path_factory.mktemp("home")) as seeded:
-        yield seeded
-
-
-@pytest.fixture
-def person(seeded: SeededApi) -> Person:
-    return seeded.people.person()
 
 
 async def test_an_order_that_nobody_began_is_cancelled_at_once(seeded: SeededApi, person: Person):

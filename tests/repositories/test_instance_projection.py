@@ -9,18 +9,16 @@ import pytest
 
 from models.base.clock import utc_now
 from models.contracts.instances import InstanceKey, Projection, Waiting
-from models.domain.identity.api_keys import new_api_key
 from models.domain.identity.principal import Principal
-from models.domain.identity.roles import Role
 from models.domain.instances.machines import Ended, Volume
 from models.domain.instances.state import InstanceStatus
-from models.repositories import deployments, founding
+from models.repositories import deployments
 from models.repositories.database import Database
 from models.repositories.deployments import Order
 from models.repositories.instance_projection import OwnerLimits
 from models.repositories.instance_rows import InstanceRows
 from models.repositories.offers import Wish
-from models.repositories.seeding import Host, seed
+from tests.factories.founded import founded
 from tests.servers import TestDatabase
 
 LIMITS = OwnerLimits(
@@ -31,20 +29,7 @@ LIMITS = OwnerLimits(
 @pytest.fixture
 async def ordered(database: TestDatabase) -> AsyncIterator[tuple[InstanceRows, InstanceKey]]:
     """An instance that was just ordered, and its owner's transactions."""
-    owner = Database(database.owner, pool_size=1)
-    async with owner.system() as session:
-        await founding.ensure_installation(session)
-        await seed(session, Host(zone="local", memory_gb=16))
-        founder = founding.Founder("admin@example.test", "not a hash", new_api_key())
-        await founding.found(session, founder, name="Test", slug="test")
-    await owner.close()
-    with psycopg.connect(database.admin) as connection:
-        found = connection.execute(
-            "SELECT m.user_id, m.organization_id FROM memberships m JOIN organizations o ON o.id = m.organization_id "
-            "WHERE NOT o.is_personal"
-        ).fetchone()
-    assert found is not None
-    principal = Principal(user_id=found[0], organization_id=found[1], role=Role.OWNER)
+    principal = await founded(database)
     worker = Database(database.worker, pool_size=2)
     try:
         yield await _order(worker, principal)

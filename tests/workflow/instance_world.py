@@ -24,11 +24,9 @@ from activities.sweeper import SweeperActivities
 from models.contracts.instances import InstanceKey, InstanceSnapshot
 from models.contracts.outbox import OutboxMessage
 from models.contracts.search_attributes import ALL
-from models.domain.identity.api_keys import new_api_key
 from models.domain.identity.principal import Principal
-from models.domain.identity.roles import Role
 from models.domain.instances.state import OnUnavailable
-from models.repositories import deployments, founding, instance_commands
+from models.repositories import deployments, instance_commands
 from models.repositories.database import Database
 from models.repositories.deployments import Order
 from models.repositories.instance_commands import Commanded
@@ -36,8 +34,8 @@ from models.repositories.instance_projection import OwnerLimits
 from models.repositories.instance_rows import InstanceRows
 from models.repositories.offers import Wish
 from models.repositories.samples import SampleUpkeep
-from models.repositories.seeding import Host, seed
 from models.repositories.sweeper_rows import SweeperRows
+from tests.factories.founded import founded
 from tests.fakes.compute import FakeCompute
 from tests.replay.recording import keep_history
 from tests.servers import TestDatabase
@@ -266,21 +264,8 @@ async def _declare_search_attributes(client: Client) -> None:
 async def instance_world(urls: TestDatabase, environment: WorkflowEnvironment) -> AsyncIterator[InstanceWorld]:
     """A seeded database with one organization, and workers that serve it."""
     await _declare_search_attributes(environment.client)
-    owner = Database(urls.owner, pool_size=1)
-    async with owner.system() as session:
-        await founding.ensure_installation(session)
-        await seed(session, Host(zone="local", memory_gb=16))
-        founder = founding.Founder("admin@example.test", "not a hash", new_api_key())
-        await founding.found(session, founder, name="Test", slug="test")
-    await owner.close()
-    with psycopg.connect(urls.admin) as connection:
-        found = connection.execute(
-            "SELECT m.user_id, m.organization_id FROM memberships m JOIN organizations o ON o.id = m.organization_id "
-            "WHERE NOT o.is_personal"
-        ).fetchone()
-    assert found is not None
+    principal = await founded(urls)
     database = Database(urls.worker, pool_size=10)
-    principal = Principal(user_id=found[0], organization_id=found[1], role=Role.OWNER)
     world = InstanceWorld(urls, environment, database, principal)
     try:
         async with world.workers():
