@@ -137,9 +137,10 @@ class MachineActivities:
         async with Heartbeat():
             while True:
                 crash_point("remove_machine", "before_call")
-                if unrecorded := await self._unrecorded(request):
+                machines = await self._compute.find(request.installation_id, request.instance_id)
+                if unrecorded := await self._unrecorded(request, machines):
                     return Removal(machines_left=len(unrecorded), volumes_left=0, found=unrecorded)
-                removal = await self._remove_once(request, removal)
+                removal = await self._remove_once(request, machines, removal)
                 crash_point("remove_machine", "after_call")
                 is_gone = removal.machines_left == 0 and removal.volumes_left == 0
                 if is_gone or utc_now() >= deadline:
@@ -147,10 +148,9 @@ class MachineActivities:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, SLOWEST_POLL_S)
 
-    async def _remove_once(self, request: RemoveMachine, before: Removal) -> Removal:
+    async def _remove_once(self, request: RemoveMachine, machines: list[Machine], before: Removal) -> Removal:
         known = {one.provider_id: one for one in before.ended}
         refused: AppError | None = None
-        machines = await self._compute.find(request.installation_id, request.instance_id)
         targets = {machine.provider_instance_id for machine in [*machines, *before.found]} | set(request.recorded)
         if request.provider_instance_id:
             targets.add(request.provider_instance_id)
@@ -180,11 +180,10 @@ class MachineActivities:
             error_message=refused.message if refused else None,
         )
 
-    async def _unrecorded(self, request: RemoveMachine) -> list[Machine]:
+    async def _unrecorded(self, request: RemoveMachine, machines: list[Machine]) -> list[Machine]:
         """What a create made whose answer never reached the record."""
         if request.provider_instance_id is not None:
             return []
-        machines = await self._compute.find(request.installation_id, request.instance_id)
         return [
             one
             for one in machines
