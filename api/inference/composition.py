@@ -1,7 +1,5 @@
 """The inference path of this process, wired: a part that starts and stops with it, and the application that answers."""
 
-from starlette.types import Receive, Scope, Send
-
 from api.inference.application import InferenceApplication
 from api.inference.detached import DetachedCalls
 from api.inference.edge import InferenceEdge
@@ -37,9 +35,6 @@ class Inference:
         self._authenticator = authenticator
         self._knowledge = Knowledge(database, listen_url, installation_key, settings.worker_stale_seconds)
         self.edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.edge(scope, receive, send)
 
     async def start(self) -> None:
         settings = self._settings

@@ -91,7 +91,7 @@ def _extra(*required: str, **fields: Any) -> dict[str, Any]:
 )
 async def list_ready_models(state: State) -> Response:
     """Those for which your organization has an instance that is ready and was heard of lately."""
-    return HandedOver(state.inference)
+    return HandedOver(state.inference.edge)
 
 
 @router.post(
@@ -102,7 +102,7 @@ async def list_ready_models(state: State) -> Response:
 )
 async def create_chat_completion(state: State) -> Response:
     """OpenAI's chat completions. Every field goes on to the model server."""
-    return HandedOver(state.inference)
+    return HandedOver(state.inference.edge)
 
 
 @router.post(
@@ -113,7 +113,7 @@ async def create_chat_completion(state: State) -> Response:
 )
 async def create_completion(state: State) -> Response:
     """OpenAI's completions. Every field goes on to the model server."""
-    return HandedOver(state.inference)
+    return HandedOver(state.inference.edge)
 
 
 @router.post(
@@ -124,4 +124,4 @@ async def create_completion(state: State) -> Response:
 )
 async def create_embedding(state: State) -> Response:
     """OpenAI's embeddings. Every field goes on to the model server."""
-    return HandedOver(state.inference)
+    return HandedOver(state.inference.edge)

@@ -24,10 +24,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.base.errors import ServiceUnavailable
 from models.repositories.urls import driver_url
 
-SET_TENANT = text(
-    "SELECT set_config('app.organization_id', :organization_id, true), set_config('app.user_id', :user_id, true)"
-)
 READ_AS = "SELECT set_config('app.organization_id', %s, true), set_config('app.user_id', %s, true)"
+SET_TENANT = text(READ_AS % (":organization_id", ":user_id"))
 PLAN_ONCE = "-c plan_cache_mode=force_generic_plan"
 """A statement that was prepared is planned once per connection, not again for its values: to plan the joins of an instance takes
 some 5 ms, to run them one, and row-level security hides from the planner whose rows it counts in any case.

@@ -115,7 +115,8 @@ BEGIN
     IF EXISTS (SELECT FROM unnest(v_verdicts) AS v WHERE v.outcome = 'ok' AND cardinality(v.edges) > 0) THEN
         -- Each edge a microsecond later than the one before: told in the order in which they happened.
         INSERT INTO outbox (id, created_at, organization_id, kind, workflow, workflow_id, payload, attempts)
-        SELECT gen_random_uuid(), v_now + e.rank * interval '1 microsecond', v.organization_id, 'observed', 'Instance', 'instance/' || v.instance_id,
+        SELECT gen_random_uuid(), v_now + e.rank * interval '1 microsecond', v.organization_id, 'observed', 'Instance',
+            'instance/' || v.instance_id,
             jsonb_build_object('instance_id', v.instance_id, 'organization_id', v.organization_id, 'edge', edge,
                 'boot_id', v.boot_id, 'generation', v.generation), 0
         FROM unnest(v_verdicts) AS v, unnest(v.edges) WITH ORDINALITY AS e (edge, rank)
@@ -127,6 +128,9 @@ BEGIN
     END IF;
     RETURN QUERY SELECT v.ordinal, v.outcome FROM unnest(v_verdicts) AS v;
 END $$;
+REVOKE ALL ON FUNCTION record_heartbeats FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION record_heartbeats TO quarterdeck_api;
+
 CREATE FUNCTION note_heartbeat_intake(p_longest_gap_s double precision) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     UPDATE installation SET intake_seen_at = now(), intake_since = CASE
@@ -135,8 +139,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 REVOKE ALL ON FUNCTION note_heartbeat_intake FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION note_heartbeat_intake TO quarterdeck_api;
-REVOKE ALL ON FUNCTION record_heartbeats FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION record_heartbeats TO quarterdeck_api;
 """
 
 SAMPLE_TABLES = ("system_samples", "gpu_samples", "system_samples_minute", "gpu_samples_minute")
