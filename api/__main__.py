@@ -10,7 +10,7 @@ import uvicorn
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
-from api.http.head_limit import HeadLimited
+from api.http.protocol import HttpProtocol
 from models.settings import Settings, SettingsError, load_settings
 
 CANNOT_START = 2
@@ -52,7 +52,7 @@ def server(settings: Settings) -> ApiServer:
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http=HeadLimited,
+        http=HttpProtocol,
         ws="none",
         access_log=False,
         log_config=None,

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, bound_context
 from api.http.errors import UNEXPECTED, Failure, failure_of, send_failure
+from api.http.lingering import last_answer
 from models.base.errors import AppError, InvalidRequest, PayloadTooLarge
 from models.base.ids import new_id
 
@@ -97,9 +98,9 @@ class BodyLimit:
             failure = Failure(HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", "Content-Length is not a number")
             await send_failure(failure, scope, send)
         elif int(announced[:20]) > self._limit_bytes:
-            await send_failure(failure_of(self._too_large()), scope, _closing(send))
+            await send_failure(failure_of(self._too_large()), scope, last_answer(receive, send))
         else:
-            await self._app(scope, self._counted(receive), _closing_on_413(send))
+            await self._app(scope, self._counted(receive), _last_if_413(receive, send))
 
     def _counted(self, receive: Receive) -> Receive:
         received_bytes = 0
@@ -121,25 +122,18 @@ class BodyLimit:
         )
 
 
-def _closing(send: Send) -> Send:
-    """The connection ends with this answer: the rest of the body is not worth reading."""
+def _last_if_413(receive: Receive, send: Send) -> Send:
+    """The rest of such a body is not worth reading."""
+    last = last_answer(receive, send)
+    chosen = send
 
-    async def closing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-        await send(message)
+    async def maybe_last(message: Message) -> None:
+        nonlocal chosen
+        if message["type"] == "http.response.start" and message["status"] == PayloadTooLarge.status:
+            chosen = last
+        await chosen(message)
 
-    return closing
-
-
-def _closing_on_413(send: Send) -> Send:
-    closing = _closing(send)
-
-    async def maybe_closing(message: Message) -> None:
-        too_large = message["type"] == "http.response.start" and message["status"] == PayloadTooLarge.status
-        await (closing if too_large else send)(message)
-
-    return maybe_closing
+    return maybe_last
 
 
 def _request_id(scope: Scope) -> str:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, set_context
 from api.http.errors import UNEXPECTED, Failure, failure_of, response_to
+from api.http.lingering import last_answer
 from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpected
 from api.inference.answers import Journey, piece
 from api.inference.caller import CallerGone, Headers, Refused
@@ -54,23 +55,23 @@ class InferenceEdge:
         except CallerGone:
             return
         except Refused as refused:
-            await _refuse(refused.failure, scope, journey, send)
+            await _refuse(refused.failure, scope, receive, journey)
         except AppError as error:
-            await _refuse(_failure(error), scope, journey, send)
+            await _refuse(_failure(error), scope, receive, journey)
         except Exception as error:  # noqa: BLE001  (the last handler there is)
             log_unexpected(scope, error)
-            await _refuse(UNEXPECTED, scope, journey, send)
+            await _refuse(UNEXPECTED, scope, receive, journey)
 
 
-async def _refuse(failure: Failure, scope: Scope, journey: Journey, send: Send) -> None:
+async def _refuse(failure: Failure, scope: Scope, receive: Receive, journey: Journey) -> None:
     """An answer that has begun cannot become an error: the server closes the connection of one that is left unfinished."""
     if journey.has_begun:
         return
     response = response_to(failure, scope["path"], journey.request_id)
     own = {name for name, _ in response.raw_headers}
     headers = [*response.raw_headers, *(pair for pair in journey.headers() if pair[0] not in own)]
-    if failure.status == PayloadTooLarge.status:
-        headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
+    is_last = failure.status == PayloadTooLarge.status  # the rest of the body is not worth reading
+    send = last_answer(receive, journey.send) if is_last else journey.send
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send(piece(bytes(response.body), more=False))
 
