@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope, Send
 
 from api.surfaces import Dialect, surface_for
-from models.base.errors import AppError
+from models.base.errors import AppError, PayloadTooLarge
 
 FIELDS_LIMIT = 20
 """Most field errors that one answer lists."""
@@ -53,6 +53,12 @@ def failure_of(error: AppError) -> Failure:
 
 
 UNEXPECTED = Failure(500, "INTERNAL", "this is a fault of the server; its log has more under the request id")
+
+
+def body_too_large(limit_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"the body is larger than {limit_bytes} bytes; send less at a time", details={"limit_bytes": limit_bytes}
+    )
 
 
 def response_to(failure: Failure, path: str, request_id: str) -> Response:

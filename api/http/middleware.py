@@ -8,7 +8,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, bound_context
-from api.http.errors import UNEXPECTED, Failure, failure_of, send_failure
+from api.http.errors import UNEXPECTED, Failure, body_too_large, failure_of, send_failure
 from api.http.lingering import last_answer
 from models.base.errors import AppError, InvalidRequest, PayloadTooLarge
 from models.base.ids import new_id
@@ -98,7 +98,7 @@ class BodyLimit:
             failure = Failure(HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", "Content-Length is not a number")
             await send_failure(failure, scope, send)
         elif int(announced[:20]) > self._limit_bytes:
-            await send_failure(failure_of(self._too_large()), scope, last_answer(receive, send))
+            await send_failure(failure_of(body_too_large(self._limit_bytes)), scope, last_answer(receive, send))
         else:
             await self._app(scope, self._counted(receive), _last_if_413(receive, send))
 
@@ -111,15 +111,10 @@ class BodyLimit:
             if message["type"] == "http.request":
                 received_bytes += len(message.get("body", b""))
                 if received_bytes > self._limit_bytes:
-                    raise self._too_large()
+                    raise body_too_large(self._limit_bytes)
             return message
 
         return counted
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"the body is larger than {self._limit_bytes} bytes", details={"limit_bytes": self._limit_bytes}
-        )
 
 
 def _last_if_413(receive: Receive, send: Send) -> Send:

@@ -3,6 +3,9 @@
 application   what answers under /v1, straight below the server: no framework between
 exchange      one request: choose an instance, call it, pass the answer on, once more elsewhere if it failed in time
 upstream      the connections to model servers
+penalties     instances that could not be reached lately
+answers       what is said to the caller: heads, refusals, how a broken stream ends
+coded         answers in a content coding
 caller        the other side: its body, its disconnect
 metering      the record of a request, in the journal before anything is spent
 ledger        the journal into the database

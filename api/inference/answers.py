@@ -1,7 +1,9 @@
 """The answer as the server sends it: its head with our headers, its pieces, and what is said when it breaks off."""
 
+import re
 import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -9,7 +11,15 @@ from starlette.types import Message, Send
 
 from api.http.errors import Failure, failure_of, response_to
 from api.inference.caller import JSON, Headers, Presence
+from api.inference.coded import coding_of
+from api.inference.upstream import REFUSED_RETRY_AFTER_S
 from models.base.errors import AppError
+from models.domain.inference.routing import Route
+
+RETRY_AFTER = re.compile(r"[0-9]{1,10}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+"""RFC 9110, section 10.2.3: seconds, or a date in the one form that is still to be sent."""
+
+_REFUSAL_CODES = {503: "UPSTREAM_UNAVAILABLE", 504: "UPSTREAM_TIMEOUT"}
 
 
 @dataclass(slots=True)
@@ -45,12 +55,14 @@ class Journey:
 
 
 def head(response: aiohttp.ClientResponse, journey: Journey, length: int | None) -> Message:
-    """Status and content type as the model server gave them; nothing else of its headers. `length` in bytes, if known."""
+    """Status, content type and coding as the model server gave them; nothing else of its headers. `length` in bytes, if known."""
     journey.has_begun = True
     content_type = response.headers.get("content-type", "application/json").encode("latin-1", "replace")
     headers = [(b"content-type", content_type), *journey.headers()]
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
+    if coding := coding_of(response):
+        headers.append((b"content-encoding", coding))
     return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
@@ -58,17 +70,20 @@ def piece(body: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
-def refusal(response: aiohttp.ClientResponse, body: bytes, journey: Journey, secret: str) -> tuple[Message, bytes]:
-    """A model server's no: its own words if they are a JSON object that does not repeat our key, else the status in ours."""
+def refusal(response: aiohttp.ClientResponse, body: bytes, journey: Journey, route: Route) -> tuple[Message, bytes]:
+    """A model server's no, in its own words where they can be passed on, else in ours; its status in either case."""
     journey.has_begun = True
-    if secret.encode() in body or not _is_object(body):
-        told = f"the model server refused the request with status {response.status}"
-        body = _body_of(Failure(response.status, "UPSTREAM_REFUSED_REQUEST", told))
+    status = response.status
+    if not _is_fit(body, status) or _tells_of(route, body):
+        told = f"the model server refused the request with status {status}"
+        body = _body_of(Failure(status, _REFUSAL_CODES.get(status, _code_of_others(status)), told))
     headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *journey.headers()]
     retry_after = response.headers.get("retry-after", "")
-    if retry_after.isascii() and retry_after.isdigit():
+    if RETRY_AFTER.fullmatch(retry_after):
         headers.append((b"retry-after", retry_after.encode()))
-    return {"type": "http.response.start", "status": response.status, "headers": headers}, body
+    elif status in (429, 503):
+        headers.append((b"retry-after", b"%d" % REFUSED_RETRY_AFTER_S))
+    return {"type": "http.response.start", "status": status, "headers": headers}, body
 
 
 def error_event(error: AppError, *, is_inside_event: bool) -> bytes:
@@ -81,8 +96,22 @@ def _body_of(failure: Failure) -> bytes:
     return bytes(response_to(failure, "/v1", request_id="").body)
 
 
-def _is_object(body: bytes) -> bool:
+def _code_of_others(status: int) -> str:
+    return "UPSTREAM_ERROR" if status >= 500 else "UPSTREAM_REFUSED_REQUEST"
+
+
+def _is_fit(body: bytes, status: int) -> bool:
+    """A JSON object. What is wrong with the server itself it has to say in OpenAI's form, since clients look for it there."""
     try:
-        return isinstance(orjson.loads(body), dict)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return False
+    return isinstance(document, dict) and (status < 500 or isinstance(document.get("error"), dict))
+
+
+def _tells_of(route: Route, body: bytes) -> bool:
+    """True for words that repeat our key or the server's address. A host of one word counts only with its port: it may be any."""
+    parts = urlsplit(route.url)
+    host = parts.hostname or ""
+    address = host if "." in host or ":" in host else parts.netloc
+    return route.authorization.partition(" ")[2].encode() in body or address.lower().encode() in body.lower()

@@ -8,8 +8,7 @@ from typing import Self
 
 from starlette.types import Receive
 
-from api.http.errors import Failure
-from models.base.errors import PayloadTooLarge
+from api.http.errors import Failure, body_too_large
 
 SESSION_HEADERS = (b"x-quarterdeck-session", b"x-inventiv-session")
 """Ours, and the one of the contract."""
@@ -51,7 +50,7 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
         more = message.get("more_body", False)
         size = sum(map(len, parts))
     if size > limit_bytes:
-        raise PayloadTooLarge(f"the body is larger than {limit_bytes} bytes", details={"limit_bytes": limit_bytes})
+        raise body_too_large(limit_bytes)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -48,7 +48,8 @@ class Inference:
         self._upstream = Upstream(limits)
         self._journal = Journal(folder)
         meter = Meter(self._journal)
-        exchanges = Exchanges(self._knowledge.routes, self._knowledge.outstanding, self._upstream, meter)
+        knowledge = self._knowledge
+        exchanges = Exchanges(knowledge.routes, knowledge.outstanding, knowledge.penalties, self._upstream, meter)
         seal = AnswerSeal(self._installation_key, *_previous_keys(settings))
         self._detached = DetachedCalls(self._database, seal, exchanges)
         self._ledger = Ledger(self._database, folder, self._journal.folder, meter)

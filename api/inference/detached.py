@@ -47,6 +47,7 @@ class Recorder:
         self._send = send
         self._status = 0
         self._content_type = "application/json"
+        self._is_coded = False  # a kept answer has no place for the coding, without which its bytes mean nothing
         self._parts: list[bytes] = []
         self._size = 0
         self._end: Message | None = None
@@ -55,7 +56,9 @@ class Recorder:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            self._content_type = dict(message["headers"])[b"content-type"].decode("latin-1")
+            headers = dict(message["headers"])
+            self._content_type = headers[b"content-type"].decode("latin-1")
+            self._is_coded = b"content-encoding" in headers
         else:
             self._add(message["body"])
             if not message["more_body"]:
@@ -71,7 +74,7 @@ class Recorder:
     def answer(self, instance: str) -> KeptAnswer | None:
         """What to keep: whole answers that another try would not improve on."""
         is_final = 200 <= self._status < 500 and self._status not in (408, 409, 425, 429)
-        if self._end is None or not is_final or self._size > LARGEST_ANSWER_BYTES:
+        if self._end is None or not is_final or self._is_coded or self._size > LARGEST_ANSWER_BYTES:
             return None
         return KeptAnswer(self._status, self._content_type, b"".join(self._parts), UUID(instance) if instance else None)
 

@@ -55,25 +55,28 @@ class InferenceEdge:
         except CallerGone:
             return
         except Refused as refused:
-            await _refuse(refused.failure, scope, receive, journey)
+            await _refuse(refused.failure, scope, receive, send, journey)
         except AppError as error:
-            await _refuse(_failure(error), scope, receive, journey)
+            await _refuse(_failure(error), scope, receive, send, journey)
         except Exception as error:  # noqa: BLE001  (the last handler there is)
             log_unexpected(scope, error)
-            await _refuse(UNEXPECTED, scope, receive, journey)
+            await _refuse(UNEXPECTED, scope, receive, send, journey)
 
 
-async def _refuse(failure: Failure, scope: Scope, receive: Receive, journey: Journey) -> None:
-    """An answer that has begun cannot become an error: the server closes the connection of one that is left unfinished."""
+async def _refuse(failure: Failure, scope: Scope, receive: Receive, send: Send, journey: Journey) -> None:
+    """An answer that has begun cannot become an error: the server closes the connection of one that is left unfinished.
+
+    `send` is the server's own: that of the journey may be a detached call's, which has stopped listening.
+    """
     if journey.has_begun:
         return
     response = response_to(failure, scope["path"], journey.request_id)
     own = {name for name, _ in response.raw_headers}
     headers = [*response.raw_headers, *(pair for pair in journey.headers() if pair[0] not in own)]
     is_last = failure.status == PayloadTooLarge.status  # the rest of the body is not worth reading
-    send = last_answer(receive, journey.send) if is_last else journey.send
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send(piece(bytes(response.body), more=False))
+    answer = last_answer(receive, send) if is_last else send
+    await answer({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await answer(piece(bytes(response.body), more=False))
 
 
 def _failure(error: AppError) -> Failure:

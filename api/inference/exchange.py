@@ -13,8 +13,18 @@ import aiohttp
 
 from api.inference.answers import Journey, error_event, head, piece, refusal
 from api.inference.caller import CallerGone
+from api.inference.coded import CodedTap, coding_of
 from api.inference.metering import Asked, Meter, Record
-from api.inference.upstream import Upstream, UpstreamFailure, failed_read, failed_status
+from api.inference.penalties import Penalties
+from api.inference.upstream import (
+    DECLINED,
+    Upstream,
+    UpstreamFailure,
+    broken_off,
+    declined,
+    failed_read,
+    failed_status,
+)
 from models.base.errors import ServiceUnavailable
 from models.base.ids import new_text_id
 from models.domain.inference.records import InferenceOutcome
@@ -36,10 +46,16 @@ class Exchanges:
     """Carries requests to instances. `routes` gives the table as it is now, or raises when it may not be believed."""
 
     def __init__(
-        self, routes: Callable[[], RoutingTable], outstanding: Outstanding, upstream: Upstream, meter: Meter
+        self,
+        routes: Callable[[], RoutingTable],
+        outstanding: Outstanding,
+        penalties: Penalties,
+        upstream: Upstream,
+        meter: Meter,
     ) -> None:
         self._routes = routes
         self._outstanding = outstanding
+        self._penalties = penalties
         self._upstream = upstream
         self._meter = meter
 
@@ -52,33 +68,61 @@ class Exchanges:
                 code="NO_READY_WORKER",
                 retry_after_s=NO_WORKER_RETRY_AFTER_S,
             )
-        record_id, tried = journey.record_id, set[UUID]()
+        record, tried = self._meter.open(journey.record_id, asked, route), set[UUID]()
         while True:
             journey.instance = str(route.instance_id)
-            record = self._meter.open(record_id, asked, route)
+            tried.add(route.instance_id)
+            began_s = time.monotonic()
             try:
-                await self._call(asked, route, record, body, journey)
+                await self._call(asked, route, record, body, journey, tried=tried)
+                self._penalties.answered(route.instance_id, began_s)
                 return
             except UpstreamFailure as failure:
-                tried.add(route.instance_id)
-                other = self._choose(asked, tried) if failure.is_retryable and len(tried) < MOST_CALLS else None
-                record_id = new_text_id()
+                if failure.is_unreachable:
+                    self._penalties.failed(route.instance_id, began_s, time.monotonic())
+                successor = self._successor(asked, tried) if failure.is_retryable else None
                 record.close(
                     InferenceOutcome.INTERRUPTED if failure.may_have_worked else InferenceOutcome.FAILED,
                     http_status=failure.status,
-                    retried_as=None if other is None else record_id,
+                    retried_as=None if successor is None else successor[1].id,
                 )
-                if other is None:
+                if successor is None:
                     raise failure.error from failure
-                route = other
             finally:
                 record.close(InferenceOutcome.INTERRUPTED)
+            route, record = successor
 
     def _choose(self, asked: Asked, tried: Collection[UUID]) -> Route | None:
-        candidates = self._routes().candidates(asked.principal.organization_id, asked.model.model_id, time.monotonic())
+        """Those that could not be reached lately come last; that all are so is how it is noticed that one is back."""
+        now_s = time.monotonic()
+        candidates = self._routes().candidates(asked.principal.organization_id, asked.model.model_id, now_s)
+        if self._penalties:
+            first = self._penalties.unsuspected(candidates) if tried else self._penalties.sound(candidates, now_s)
+            chosen = choose(first, self._outstanding, session=asked.session, tried=tried)
+            if chosen is not None:
+                return chosen
         return choose(candidates, self._outstanding, session=asked.session, tried=tried)
 
-    async def _call(self, asked: Asked, route: Route, record: Record, body: bytes, journey: Journey) -> None:
+    def _another(self, asked: Asked, tried: Collection[UUID]) -> Route | None:
+        """Who can take over. Nobody while the routes may not be believed: then the failure itself is the better answer."""
+        if len(tried) >= MOST_CALLS:
+            return None
+        try:
+            return self._choose(asked, tried)
+        except ServiceUnavailable:
+            return None
+
+    def _successor(self, asked: Asked, tried: Collection[UUID]) -> tuple[Route, Record] | None:
+        """Who takes over, on record before the failed call names it as its successor; nobody while the disk refuses records."""
+        other = self._another(asked, tried)
+        try:
+            return None if other is None else (other, self._meter.open(new_text_id(), asked, other))
+        except ServiceUnavailable:
+            return None
+
+    async def _call(
+        self, asked: Asked, route: Route, record: Record, body: bytes, journey: Journey, *, tried: Collection[UUID]
+    ) -> None:
         response: aiohttp.ClientResponse | None = None
         self._outstanding.begin(route.instance_id)
         try:
@@ -89,13 +133,15 @@ class Exchanges:
                 )
             finally:
                 journey.waited_s += time.perf_counter() - began_s
+            if 200 <= response.status < 300:
+                await self._answer(response, asked, record, journey)
+                return
+            if response.status in DECLINED and self._another(asked, tried) is not None:
+                raise declined(response.status)
             failure = failed_status(response.status)
             if failure is not None:
                 raise failure
-            if response.status >= 400:
-                await self._refuse(response, route, record, journey)
-            else:
-                await self._answer(response, asked, record, journey)
+            await self._refuse(response, route, record, journey)
         except asyncio.CancelledError:
             record.close(_cut_short_by(journey))
             raise
@@ -106,16 +152,19 @@ class Exchanges:
 
     async def _refuse(self, response: aiohttp.ClientResponse, route: Route, record: Record, journey: Journey) -> None:
         body = b""
-        while len(body) <= LONGEST_REFUSAL_BYTES and (part := await _read(response, journey, has_begun=True)):
-            body += part
+        try:
+            while len(body) <= LONGEST_REFUSAL_BYTES and (part := await _read(response, journey, has_begun=True)):
+                body += part
+        except UpstreamFailure:
+            body = b""  # the status is what matters: it is answered in our words
         record.close(InferenceOutcome.FAILED, http_status=response.status)
-        start, told = refusal(response, body[:LONGEST_REFUSAL_BYTES], journey, route.authorization.partition(" ")[2])
+        start, told = refusal(response, body[:LONGEST_REFUSAL_BYTES], journey, route)
         await journey.send(start)
         await journey.send(piece(told, more=False))
 
     async def _answer(self, response: aiohttp.ClientResponse, asked: Asked, record: Record, journey: Journey) -> None:
         is_event_stream = response.headers.get("content-type", "").startswith(EVENT_STREAM)
-        tap = asked.call.tap(is_event_stream=is_event_stream)
+        tap = CodedTap() if coding_of(response) else asked.call.tap(is_event_stream=is_event_stream)
         length = None if is_event_stream else response.content_length
         try:
             if length is not None and length <= SMALL_BODY_BYTES:
@@ -166,6 +215,8 @@ async def _pass_pieces(
             await _send(journey, passed)
         chunk = await _read(response, journey, has_begun=True)
     rest = tap.end()
+    if isinstance(tap, StreamTap) and not (tap.is_complete or tap.has_failed):
+        raise broken_off(has_begun=True)  # its connection ended in good order, which proves nothing
     journey.is_sound = not tap.has_failed
     outcome = InferenceOutcome.FAILED if tap.has_failed else InferenceOutcome.SUCCEEDED
     record.close(outcome, http_status=response.status, tap=tap)

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from api.inference.penalties import Penalties
 from models.base.errors import ServiceUnavailable
 from models.domain.inference.resolution import CatalogModel, ModelCatalog
 from models.domain.inference.routing import Outstanding, Route, RoutingTable
@@ -24,6 +25,7 @@ class Knowledge:
 
     def __init__(self, database: Database, listen_url: str, installation_key: bytes, stale_after_s: float) -> None:
         self.outstanding = Outstanding()
+        self.penalties = Penalties()
         self._routes: Replica[UUID, Route] = Replica(
             listen_url,
             ROUTES_CHANNEL,
@@ -50,6 +52,7 @@ class Knowledge:
         if self._table_version != self._routes.version:
             self._table, self._table_version = RoutingTable(self._routes.values()), self._routes.version
             self.outstanding.forget_all_but(self._table.instance_ids)
+            self.penalties.forget_all_but(self._table.instance_ids)
         return self._table
 
     def catalog(self) -> ModelCatalog:

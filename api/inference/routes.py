@@ -75,7 +75,7 @@ def _responses(*, streams: bool) -> ErrorResponses:
         "content": {"application/json": {"schema": OBJECT}},
     }
     answer = {"description": "The model server's answer, as it gave it.", "content": content}
-    return {200: answer, "4XX": refusal, **errors(404, 409, 429, 501, 502, 504, dialect=Dialect.OPENAI)}
+    return {200: answer, "4XX": refusal, "5XX": refusal, **errors(404, 409, 429, 501, 502, 504, dialect=Dialect.OPENAI)}
 
 
 def _extra(*required: str, **fields: Any) -> dict[str, Any]:

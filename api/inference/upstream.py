@@ -18,8 +18,14 @@ READ_BUFFER_BYTES = 65_536
 LARGE_BODY_BYTES = 1_000_000
 """From here on a body is written in pieces instead of at once."""
 REFUSED_RETRY_AFTER_S = 2.0
+"""For a server that is busy or not ready and does not say for how long."""
 
-LEFT_OUT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
+LEFT_OUT_HEADERS = ("User-Agent", "Accept")
+UNCODED = "identity"
+"""The only content coding asked for: in any other the usage could not be read on the way."""
+
+DECLINED = frozenset((429, 502, 503, 504))
+"""With these a server, or the gateway before it, says that it did not do the work: another instance may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,11 @@ class UpstreamFailure(Exception):
         self.is_retryable = is_retryable
         self.may_have_worked = may_have_worked
         self.status = status
+
+    @property
+    def is_unreachable(self) -> bool:
+        """No answer at all: there was no connection, or it was lost before the first byte."""
+        return self.is_retryable and self.status is None
 
 
 class Upstream:
@@ -78,7 +89,12 @@ class Upstream:
             return await self._session.post(
                 _url(route.url, path),
                 data=body if len(body) < LARGE_BODY_BYTES else BytesIO(body),
-                headers={"Content-Type": "application/json", "Authorization": route.authorization, **headers},
+                headers={
+                    "Content-Type": "application/json",
+                    "Accept-Encoding": UNCODED,
+                    "Authorization": route.authorization,
+                    **headers,
+                },
                 timeout=self._timeouts[is_stream],
                 allow_redirects=False,  # a model server that points elsewhere is not followed
             )
@@ -90,33 +106,37 @@ def failed_read(error: Exception, *, has_begun: bool) -> UpstreamFailure:
     """An answer that broke off. Once it had begun nobody else is asked: the tokens are spent."""
     if isinstance(error, TimeoutError):
         return _too_slow()
+    return broken_off(has_begun=has_begun)
+
+
+def broken_off(*, has_begun: bool) -> UpstreamFailure:
     broken = ProviderError("the model server's answer broke off", code="UPSTREAM_READ_FAILED")
     return UpstreamFailure(broken, is_retryable=not has_begun, may_have_worked=has_begun)
 
 
-def failed_status(status: int) -> UpstreamFailure | None:
-    """What a status says about the model server rather than about the request; None for those the caller should see.
+def declined(status: int) -> UpstreamFailure:
+    """One of `DECLINED`, where another instance is there to be asked: the caller hears of it only if that cannot be."""
+    error = ServiceUnavailable(
+        "the model server cannot take the request now",
+        code="UPSTREAM_UNAVAILABLE",
+        retry_after_s=REFUSED_RETRY_AFTER_S,
+    )
+    return UpstreamFailure(error, is_retryable=True, status=status)
 
-    Retryable are those with which a server says that it did not do the work: not ready, overloaded, behind a broken gateway, or
-    no longer accepting this generation's key.
+
+def failed_status(status: int) -> UpstreamFailure | None:
+    """What a status says about this gateway rather than about the request; None for those that are the caller's answer.
+
+    A server that refuses our key no longer accepts this generation's, which says nothing of another instance. One that points
+    elsewhere is not followed, and where it points is nobody's business.
     """
     if status in (401, 403):
-        error: AppError = ProviderError("the model server refused this gateway", code="UPSTREAM_REFUSED")
+        error = ProviderError("the model server refused this gateway", code="UPSTREAM_REFUSED")
         return UpstreamFailure(error, is_retryable=True, status=status)
-    if status == 503:
-        error = ServiceUnavailable(
-            "the model server cannot take the request now",
-            code="UPSTREAM_UNAVAILABLE",
-            retry_after_s=REFUSED_RETRY_AFTER_S,
-        )
-        return UpstreamFailure(error, is_retryable=True, status=status)
-    if status == 504:
-        error = DeadlineExceeded("the model server did not answer in time", code="UPSTREAM_TIMEOUT")
-        return UpstreamFailure(error, is_retryable=True, status=status)
-    if 200 <= status < 300 or 400 <= status < 500 or status == 501:
+    if 400 <= status < 600:
         return None
     error = ProviderError("the model server failed on this request", code="UPSTREAM_ERROR")
-    return UpstreamFailure(error, is_retryable=status == 502, status=status)
+    return UpstreamFailure(error, is_retryable=False, status=status)
 
 
 def _failed_call(error: Exception) -> UpstreamFailure:

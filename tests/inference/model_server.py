@@ -1,6 +1,7 @@
 """A model server whose every answer is a script."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,16 @@ async def completion(_request: web.Request) -> web.StreamResponse:
 def refusing(status: int, body: Any, headers: dict[str, str] | None = None) -> Script:
     async def script(_request: web.Request) -> web.StreamResponse:
         return web.json_response(body, status=status, headers=headers)
+
+    return script
+
+
+def gzipped(body: bytes, *, status: int = 200, content_type: str = "application/json") -> Script:
+    """A server that compresses whatever it was asked."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": content_type}
+
+    async def script(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=gzip.compress(body), status=status, headers=headers)
 
     return script
 

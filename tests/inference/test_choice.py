@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
+from api.inference import penalties
 from models.domain.inference.records import InferenceOutcome
 from models.domain.instances.state import InstanceStatus
 from tests.inference.model_server import Script, breaking, model_server, refusing, stream_of
@@ -30,8 +31,15 @@ async def silent_after_head(request: web.Request) -> web.StreamResponse:
 
 @pytest.mark.parametrize(
     "script",
-    [refusing(503, {"error": "loading"}), refusing(502, {}), refusing(504, {}), refusing(401, {}), disconnecting],
-    ids=["503", "502", "504", "401", "disconnect"],
+    [
+        refusing(503, {"error": "loading"}),
+        refusing(502, {}),
+        refusing(504, {}),
+        refusing(429, {"error": {"message": "the queue is full"}}, {"Retry-After": "9"}),
+        refusing(401, {}),
+        disconnecting,
+    ],
+    ids=["503", "502", "504", "429", "401", "disconnect"],
 )
 async def test_another_instance_takes_over_before_the_first_byte(script: Script, api: Api, world: World) -> None:
     async with model_server(script) as bad, model_server() as good:
@@ -85,6 +93,136 @@ async def test_there_is_one_retry_and_no_more(api: Api, world: World) -> None:
         assert good.heard == []
     rows = await recorded(world, 2)
     assert [row.retried_as for row in rows] == [rows[1].id, None]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_second_refusal_is_the_answer(status: int, api: Api, world: World) -> None:
+    words = [{"error": {"message": "the first is busy"}}, {"error": {"message": "the second is busy"}}]
+    first = refusing(status, words[0], {"Retry-After": "7"})
+    second = refusing(status, words[1], {"Retry-After": "8"})
+    async with model_server(first) as a, model_server(second) as b:
+        ids = [world.add_instance(a.port, queue_depth=0), world.add_instance(b.port, queue_depth=1)]
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == status
+            assert await response.json() == words[1]
+            assert response.headers["retry-after"] == "8"
+            assert response.headers["x-quarterdeck-instance"] == str(ids[1])
+        assert (len(a.heard), len(b.heard)) == (1, 1)
+    rows = await recorded(world, 2)
+    assert [row.retried_as for row in rows] == [rows[1].id, None]
+    assert [(row.outcome, row.http_status) for row in rows] == [(InferenceOutcome.FAILED, status)] * 2
+    assert sum(row.input_tokens + row.output_tokens for row in rows) == 0
+
+
+async def test_a_failed_request_is_not_run_again_elsewhere(api: Api, world: World) -> None:
+    """A 500 says that the server tried: another may fail in the same way, and nobody knows what the first has spent."""
+    async with model_server(refusing(500, {})) as bad, model_server() as other:
+        world.add_instance(bad.port, queue_depth=0)
+        world.add_instance(other.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 500
+        assert other.heard == []
+    await recorded(world, 1)
+
+
+def dead_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+async def statuses(api: Api, world: World, count: int, pause_s: float = 0.0) -> list[int]:
+    found = []
+    for _ in range(count):
+        async with api.chat(world.tenant.headers) as response:
+            found.append(response.status)
+        await asyncio.sleep(pause_s)
+    return found
+
+
+async def test_the_dead_attract_no_traffic(api: Api, world: World) -> None:
+    """They are always idle. Two of them must not take the first call and the retry of every other request."""
+    async with model_server() as good:
+        world.add_instance(dead_port(), queue_depth=0)
+        world.add_instance(dead_port(), queue_depth=0)
+        world.add_instance(good.port, queue_depth=9)
+        await routable(api, world, 3)
+        assert await statuses(api, world, 20) == [502] + [200] * 19
+    rows = await recorded(world, 21)
+    assert rows[0].retried_as == rows[1].id
+    assert [row.outcome for row in rows[2:]] == [InferenceOutcome.SUCCEEDED] * 19
+
+
+async def test_finding_out_whether_the_dead_are_back_fails_no_request(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their penalties end together: who tries the one must not be sent to the other."""
+    monkeypatch.setattr(penalties, "FIRST_PENALTY_S", 0.05)
+    monkeypatch.setattr(penalties, "LONGEST_PENALTY_S", 0.1)
+    async with model_server() as good:
+        dead = {world.add_instance(dead_port(), queue_depth=0) for _ in range(2)}
+        world.add_instance(good.port, queue_depth=9)
+        await routable(api, world, 3)
+        assert await statuses(api, world, 40, pause_s=0.02) == [502] + [200] * 39
+    await until(lambda: sum(row.outcome is InferenceOutcome.SUCCEEDED for row in world.requests()) == 39)
+    assert sum(row.instance_id in dead for row in world.requests()) >= 6  # they were tried again
+
+
+async def test_one_that_is_back_takes_requests_again(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(penalties, "FIRST_PENALTY_S", 0.2)
+    async with model_server(disconnecting) as late, model_server() as good:
+        late_id = world.add_instance(late.port, queue_depth=0)
+        world.add_instance(good.port, queue_depth=9)
+        await routable(api, world, 2)
+        assert await statuses(api, world, 5) == [200] * 5
+        assert len(late.heard) == 1
+        late.script = None
+        assert await statuses(api, world, 12, pause_s=0.05) == [200] * 12
+        async with api.chat(world.tenant.headers) as response:
+            assert response.headers["x-quarterdeck-instance"] == str(late_id)
+    assert not api.state.inference._knowledge.penalties
+
+
+async def test_where_all_are_penalised_they_are_tried(api: Api, world: World) -> None:
+    async with model_server(disconnecting) as a, model_server(disconnecting) as b:
+        world.add_instance(a.port)
+        world.add_instance(b.port)
+        await routable(api, world, 2)
+        assert await statuses(api, world, 3) == [502] * 3
+        assert len(a.heard) == len(b.heard) == 3
+        b.script = None
+        assert await statuses(api, world, 6) == [200] * 6
+        assert len(a.heard) <= 4  # at most once more, before b was known to be back
+
+
+async def test_a_session_passes_over_what_is_dead(api: Api, world: World) -> None:
+    headers = {**world.tenant.headers, "X-Quarterdeck-Session": "a conversation"}
+    async with model_server() as a, model_server() as b, model_server() as c:
+        servers = {str(world.add_instance(server.port)): server for server in (a, b, c)}
+        await routable(api, world, 3)
+        async with api.chat(headers) as response:
+            home = response.headers["x-quarterdeck-instance"]
+        servers[home].script = disconnecting
+        found = set()
+        for _ in range(6):
+            async with api.chat(headers) as response:
+                assert response.status == 200
+                found.add(response.headers["x-quarterdeck-instance"])
+    assert len(found) == 1
+    assert home not in found
+    assert len(servers[home].heard) == 2  # the first request and the one that found out
+
+
+async def test_the_penalties_of_the_gone_are_forgotten(api: Api, world: World) -> None:
+    gone = world.add_instance(dead_port())
+    await routable(api, world, 1)
+    assert await statuses(api, world, 1) == [502]
+    knowledge = api.state.inference._knowledge
+    assert knowledge.penalties
+    world.change_instance(gone, status=InstanceStatus.TERMINATED)
+    await routable(api, world, 0)
+    assert not knowledge.penalties
 
 
 async def test_nothing_is_retried_after_a_byte(api: Api, world: World) -> None:

@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 import psycopg
 import pytest
+from aiohttp import web
 
 from api.inference.ledger import Ledger
 from api.inference.metering import Asked, Meter, Record
@@ -214,6 +215,51 @@ async def test_while_the_disk_refuses_nothing_is_spent(
     async with api.chat(world.tenant.headers) as response:
         assert response.status == 200
     await recorded(world, 1)
+
+
+async def test_a_call_names_no_successor_that_the_disk_refused(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = api.state.inference._journal
+
+    async def busy(_request: web.Request) -> web.StreamResponse:
+        monkeypatch.setattr(journal, "_append", lambda _line: (_ for _ in ()).throw(OSError(28, "no space")))
+        return web.json_response({}, status=503)
+
+    async with model_server(busy) as first, model_server() as other:
+        world.add_instance(first.port, queue_depth=0)
+        world.add_instance(other.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 503
+            assert response.headers["retry-after"] == "2"
+            assert (await response.json())["error"]["code"] == "upstream_unavailable"
+        assert other.heard == []
+    monkeypatch.undo()
+    [record] = await recorded(world, 1)
+    assert (record.outcome, record.http_status, record.retried_as) == (InferenceOutcome.FAILED, 503, None)
+
+
+async def test_without_routes_to_believe_in_nobody_takes_over(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = api.state.inference._knowledge._routes._listener
+
+    async def busy(_request: web.Request) -> web.StreamResponse:
+        monkeypatch.setattr(type(listener), "age_s", property(lambda self: 30.1 if self is listener else 0.0))
+        return web.json_response({"error": {"message": "the queue is full"}}, status=429)
+
+    async with model_server(busy) as first, model_server() as other:
+        world.add_instance(first.port, queue_depth=0)
+        world.add_instance(other.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == 429
+            assert (await response.json())["error"]["message"] == "the queue is full"
+        assert other.heard == []
+    monkeypatch.undo()
+    [record] = await recorded(world, 1)
+    assert (record.outcome, record.http_status, record.input_tokens) == (InferenceOutcome.FAILED, 429, 0)
 
 
 async def test_a_close_that_the_disk_refused_is_written_later(

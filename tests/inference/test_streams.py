@@ -15,6 +15,7 @@ from tests.inference.model_server import (
     USAGE,
     USAGE_CHUNK,
     ModelServer,
+    Script,
     breaking,
     chunk,
     endless,
@@ -67,14 +68,14 @@ async def test_chunks_arrive_while_the_model_is_still_writing(api: Api, world: W
         response = await stream_of(request)
         await response.write(WORDS[0])
         await may_go_on.wait()
-        await response.write(WORDS[1])
+        await response.write(DONE)
         return response
 
     upstream.script = script
     async with api.chat(world.tenant.headers, stream=True) as response:
         assert await asyncio.wait_for(response.content.readany(), 2) == WORDS[0]
         may_go_on.set()
-        assert await response.content.read() == WORDS[1]
+        assert await response.content.read() == DONE
 
 
 async def test_a_stream_without_usage_is_estimated(api: Api, world: World, upstream: ModelServer) -> None:
@@ -156,6 +157,112 @@ async def test_a_model_server_that_dies_in_the_middle(api: Api, world: World, up
         assert b'"upstream_read_failed"' in await response.read()
     [record] = await recorded(world, 1)
     assert (record.outcome, record.output_tokens) == (InferenceOutcome.INTERRUPTED, 3)
+
+
+def without_length(*pieces: bytes) -> Script:
+    """An answer that ends where the connection does, as HTTP/1.0 servers and some gateways send it."""
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert transport is not None
+        transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for piece in pieces:
+            transport.write(piece)
+        transport.close()
+        return web.Response()
+
+    return script
+
+
+def ending(index: int = 0, reason: str = "stop") -> bytes:
+    choice = {"index": index, "delta": {}, "finish_reason": reason}
+    return b"data: " + orjson.dumps({"id": "x", "choices": [choice]}) + b"\n\n"
+
+
+CUT = [
+    pytest.param(streaming(*WORDS), WORDS, 4, id="chunked"),
+    pytest.param(without_length(*WORDS), WORDS, 4, id="close-delimited"),
+    pytest.param(without_length(*WORDS, DONE[:-5]), WORDS, 4, id="in the middle of the end"),
+    pytest.param(streaming(), [], 0, id="empty"),
+    pytest.param(without_length(), [], 0, id="empty, close-delimited"),
+]
+
+
+@pytest.mark.parametrize(("script", "passed", "output_tokens"), CUT)
+async def test_a_stream_that_ends_without_saying_so_was_cut(
+    script: Script, passed: list[bytes], output_tokens: int, *, api: Api, world: World, upstream: ModelServer
+) -> None:
+    upstream.script = script
+    async with api.chat(world.tenant.headers, stream=True) as response:
+        assert response.status == 200
+        text = await response.read()
+    *events, error, rest = text.split(b"\n\n")
+    assert events == [event.removesuffix(b"\n\n") for event in passed]
+    assert orjson.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_read_failed"
+    assert rest == b""
+    [record] = await recorded(world, 1)
+    assert (record.outcome, record.usage_source) == (InferenceOutcome.INTERRUPTED, UsageSource.ESTIMATED)
+    assert (record.input_tokens, record.output_tokens) == (2, output_tokens)
+
+
+async def test_an_event_that_was_cut_is_ended_before_the_error(api: Api, world: World, upstream: ModelServer) -> None:
+    """Who asked for the usage has been given the beginning of it: the error must not become a line of the same event."""
+    upstream.script = without_length(WORDS[0], WORDS[1][:-9])
+    async with api.chat(world.tenant.headers, stream=True, stream_options={"include_usage": True}) as response:
+        events = (await response.read()).split(b"\n\n")
+    assert events[1] == WORDS[1][:-9]
+    assert b'"upstream_read_failed"' in events[2]
+    assert events[3:] == [b""]
+
+
+async def test_one_of_two_choices_that_stays_open_is_cut(api: Api, world: World, upstream: ModelServer) -> None:
+    second = WORDS[1].replace(b'"index":0', b'"index":1')
+    upstream.script = streaming(WORDS[0], second, ending(0))
+    async with api.chat(world.tenant.headers, stream=True, n=2) as response:
+        assert b'"upstream_read_failed"' in await response.read()
+    upstream.script = streaming(WORDS[0], second, ending(0), ending(1))
+    async with api.chat(world.tenant.headers, stream=True, n=2) as response:
+        assert b"error" not in await response.read()
+    records = await recorded(world, 2)
+    assert [record.outcome for record in records] == [InferenceOutcome.INTERRUPTED, InferenceOutcome.SUCCEEDED]
+
+
+TEXT = b'data: {"choices": [{"index": 0, "text": "one", "finish_reason": null}]}\n\n'
+LAST_TEXT = b'data: {"choices": [{"index": 0, "text": " two", "finish_reason": "length"}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "pieces"),
+    [
+        ("/v1/chat/completions", [*WORDS, DONE]),
+        ("/v1/chat/completions", [*WORDS, ending()]),
+        ("/v1/chat/completions", [*WORDS, ending(), USAGE_CHUNK]),
+        ("/v1/completions", [TEXT, LAST_TEXT]),
+        ("/v1/completions", [TEXT, DONE]),
+        ("/v1/completions", [TEXT, LAST_TEXT[:-2]]),
+    ],
+    ids=["done", "reason", "reason and usage", "text, reason", "text, done", "text, last blank line missing"],
+)
+async def test_a_stream_has_ended_by_either_word(
+    path: str, pieces: list[bytes], api: Api, world: World, upstream: ModelServer
+) -> None:
+    upstream.script = streaming(*pieces)
+    body = {"model": MODEL, "messages": [], "prompt": "x", "stream": True}
+    async with api.post(path, json=body, headers=world.tenant.headers) as response:
+        assert await response.read() == b"".join(piece for piece in pieces if piece is not USAGE_CHUNK)
+    [record] = await recorded(world, 1)
+    assert record.outcome is InferenceOutcome.SUCCEEDED
+
+
+async def test_a_text_completion_that_is_cut(api: Api, world: World, upstream: ModelServer) -> None:
+    upstream.script = streaming(TEXT)
+    body = {"model": MODEL, "prompt": "12345678", "stream": True}
+    async with api.post("/v1/completions", json=body, headers=world.tenant.headers) as response:
+        text = await response.read()
+    assert text.startswith(TEXT)
+    assert b'"upstream_read_failed"' in text
+    [record] = await recorded(world, 1)
+    assert (record.outcome, record.output_tokens) == (InferenceOutcome.INTERRUPTED, 1)
 
 
 async def test_a_plain_body_that_breaks_off_is_not_taken_for_whole(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.domain.inference.taps import LONGEST_HELD_BYTES, WHOLE_BODY_BYTES, BodyTap, StreamTap
+from models.domain.inference.taps import LONGEST_HELD_BYTES, MOST_CHOICES, WHOLE_BODY_BYTES, BodyTap, StreamTap
 from models.domain.inference.usage import Usage, estimated_tokens, input_characters, reported_usage
 from tests.inference.model_server import DONE, USAGE, USAGE_CHUNK, chunk
 
@@ -84,6 +84,62 @@ def test_a_whole_event_goes_on_at_once() -> None:
     assert tap.feed(chunk("a") + chunk("b")[:-3]) == chunk("a")
     assert tap.feed(chunk("b")[-3:]) == chunk("b")
     assert tap.feed(COMMENT) == COMMENT
+
+
+@given(cuts=st.lists(st.integers(0, 200), max_size=10), strips=st.booleans())
+def test_complete_is_what_ends_in_done(cuts: list[int], strips: bool) -> None:
+    text = chunk("a") + chunk("b") + DONE
+    whole = text.index(b"[DONE]") + len(b"[DONE]")
+    for length in range(len(text) + 1):
+        tap = StreamTap(strip_usage=strips)
+        for piece in cut(text[:length], cuts):
+            tap.feed(piece)
+        tap.end()
+        assert tap.is_complete == (length >= whole)
+
+
+def finishing(*reasons: object) -> bytes:
+    """One chunk in which each choice has this reason for its end."""
+    choices = [{"index": index, "delta": {"content": "a"}, "finish_reason": r} for index, r in enumerate(reasons)]
+    return b"data: " + orjson.dumps({"choices": choices}) + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("events", "is_complete"),
+    [
+        ([], False),
+        ([COMMENT], False),
+        ([chunk("a")], False),
+        ([USAGE_CHUNK], False),
+        ([finishing(None)], False),
+        ([finishing("")], False),
+        ([finishing("stop")], True),
+        ([finishing("stop"), USAGE_CHUNK, COMMENT], True),
+        ([finishing("stop"), chunk("an afterthought")], True),
+        ([finishing(None, None), finishing("stop")], False),
+        ([finishing("stop", None), finishing(None, "length")], True),
+        ([b'data: {"choices": [{"index": [], "finish_reason": "stop"}, 5]}\n\n'], True),
+        ([b'data: {"choices": [{"index": 1e300, "finish_reason": "stop"}, null]}\n\n'], True),
+        ([chunk("[DONE]")], False),
+        ([chunk("x" * 2 * LONGEST_HELD_BYTES)], True),
+        ([chunk("x" * 2 * LONGEST_HELD_BYTES)[:-1]], False),
+        ([chunk("x" * 2 * LONGEST_HELD_BYTES), chunk("a")], False),
+    ],
+)
+def test_complete_is_what_has_a_reason_for_each_end(events: list[bytes], is_complete: bool) -> None:
+    tap = StreamTap(strip_usage=True)
+    for each in events:
+        for piece in cut(each, list(range(0, len(each), 10_000))):
+            tap.feed(piece)
+    tap.end()
+    assert tap.is_complete is is_complete
+
+
+def test_choices_without_end_cost_no_memory() -> None:
+    tap = StreamTap(strip_usage=True)
+    for number in range(5_000):
+        tap.feed(chunk("a").replace(b'"index":0', b'"index":%d' % number))
+    assert len(tap._begun) <= MOST_CHOICES
 
 
 def test_an_event_too_long_to_be_usage_is_not_held() -> None:

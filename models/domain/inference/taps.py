@@ -17,6 +17,9 @@ BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 LONGEST_HELD_BYTES = 65_536
 """An unfinished event longer than this is no usage chunk, which has some 300 bytes: it is passed on in the pieces it comes in."""
 
+MOST_CHOICES = 1_024
+"""Choices of one stream that are told apart. OpenAI's API makes at most 128; a server that counts on costs no memory."""
+
 WHOLE_BODY_BYTES = 262_144
 """A longer body is not kept to be parsed; its usage is found if it is in the last `TAIL_BYTES`."""
 TAIL_BYTES = 65_536
@@ -55,11 +58,23 @@ class StreamTap:
         self._dropped_last = False
         self._content_events = 0
         self._characters = 0
+        self._is_done = False
+        self._is_last_unread = False
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
 
     @property
     def output_tokens(self) -> int:
         """Estimate of what has passed: servers send about a token per event, those that bundle are caught by the characters."""
         return max(self._content_events, estimated_tokens(self._characters))
+
+    @property
+    def is_complete(self) -> bool:
+        """True when the server has said that this is all: by `[DONE]`, or by a reason for the end of each choice that began.
+
+        Some servers leave out the one or the other. An event that was too long to be read may have held the reason.
+        """
+        return self._is_done or self._is_last_unread or (bool(self._finished) and self._begun <= self._finished)
 
     @property
     def is_inside_event(self) -> bool:
@@ -72,12 +87,10 @@ class StreamTap:
 
     def end(self) -> bytes:
         """An event without its blank line: incomplete by the standard, yet not ours to swallow, unless it is the usage chunk."""
-        rest, was_passing = self._held, self._is_passing
-        self._held = b""
-        if was_passing or not rest:
+        if self._is_passing or not self._held:
             return b""
-        is_ours = self._read(rest)
-        return rest if self._strips and not is_ours else b""
+        is_ours = self._read(self._held)
+        return self._held if self._strips and not is_ours else b""
 
     def _split(self, chunk: bytes) -> bytes:
         passed: list[bytes] = []
@@ -91,6 +104,7 @@ class StreamTap:
         already_passed = len(self._held) if self._is_passing else 0
         for blank in BLANK_LINE.finditer(data, max(0, len(self._held) - 2)):
             event = data[start : blank.end()]
+            self._is_last_unread = self._is_passing
             self._dropped_last = not self._is_passing and self._read(event) and self._strips
             if not self._dropped_last:
                 passed.append(event[already_passed:])
@@ -111,7 +125,10 @@ class StreamTap:
     def _read(self, event: bytes) -> bool:
         """Take the event's figures; True for the chunk that carries nothing but the usage."""
         data = _data(event)
-        if not data or data == b"[DONE]":
+        if not data:
+            return False
+        if data == b"[DONE]":
+            self._is_done = True
             return False
         try:
             document = orjson.loads(data)
@@ -128,8 +145,19 @@ class StreamTap:
             characters = answer_characters(choices)
             self._content_events += characters > 0
             self._characters += characters
+            self._follow(choices)
             return False
         return usage is not None and choices == []
+
+    def _follow(self, choices: list[Any]) -> None:
+        """Note which choices have begun and which have come to their end: each has a reason of its own."""
+        for choice in choices:
+            if isinstance(choice, dict):
+                index = choice.get("index")
+                number = index if isinstance(index, int) and 0 <= index < MOST_CHOICES else 0
+                self._begun.add(number)
+                if choice.get("finish_reason"):
+                    self._finished.add(number)
 
 
 class BodyTap:
