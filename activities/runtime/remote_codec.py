@@ -8,15 +8,21 @@ from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payloads
 from temporalio.converter import PayloadCodec
 
+from activities.runtime.codec import PayloadCorrupt, PayloadKeyUnknown
 from models.base.errors import MalformedRequest
 
 
 async def decode(body: bytes, codec: PayloadCodec) -> str:
-    """The JSON answer to the JSON body of a decode call. Raises MalformedRequest, PayloadKeyUnknown, PayloadCorrupt."""
+    """The JSON answer to the JSON body of a decode call. Raises MalformedRequest, under the codec's own code for what does not
+    open: here it is what the caller sent, not a fault of this process.
+    """
     payloads = Payloads()
     try:
         Parse(body, payloads)
     except (ParseError, UnicodeDecodeError):
         raise MalformedRequest("the body is not Temporal's JSON of payloads") from None
-    await codec.decode_wrapper(payloads)
+    try:
+        await codec.decode_wrapper(payloads)
+    except (PayloadKeyUnknown, PayloadCorrupt) as error:
+        raise MalformedRequest(error.message, code=error.code) from None
     return MessageToJson(payloads, indent=None)

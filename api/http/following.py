@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from dataclasses import dataclass
 
 from api.http.event_feed import EventFeed
-from api.http.sse import HELLO, KEEPALIVE, SseEvent, missed
+from api.http.sse import HELLO, KEEPALIVE, RESYNC, Resumption, SseEvent, missed
 from api.security.identities import Identities
 from models.base.errors import AppError
 from models.tables.activity import Event
@@ -33,7 +33,7 @@ class Following:
     """Whom the events go to, and from where to where. `look(after)` reads; `written(event)` gives what is sent of one."""
 
     stream: str
-    after: int
+    resumption: Resumption
     token_hash: str
     look: Callable[[int], Awaitable[Look]]
     written: Callable[[Event], SseEvent | None]
@@ -43,8 +43,10 @@ async def follow(
     feed: EventFeed, identities: Identities, following: Following, *, keepalive_s: float = KEEPALIVE_INTERVAL_S
 ) -> AsyncGenerator[bytes, None]:
     """The chunks to send: a hello with the number to resume after, then each event once, in order."""
-    after = following.after
+    after = following.resumption.after
     yield SseEvent(HELLO, {"ok": True}, after).encode()
+    if following.resumption.is_lost:
+        yield SseEvent(RESYNC, {"after": None, "next": after + 1}).encode()
     with feed.bell(following.stream) as bell:
         while not feed.stopping:
             bell.clear()

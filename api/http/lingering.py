@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 from starlette.types import Message, Receive, Send
 
@@ -27,7 +28,8 @@ def last_answer(receive: Receive, send: Send) -> Send:
 
 
 async def _linger(receive: Receive) -> None:
+    deadline = time.monotonic() + LINGER_S  # beside the timeout: a caller whose next piece is always there never lets it act
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER_S):
-            while (await receive()).get("more_body", False):
+            while (await receive()).get("more_body", False) and time.monotonic() < deadline:
                 continue

@@ -19,9 +19,9 @@ FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 """The framework's own error bodies, which this API never sends."""
 
 WITH_CREDENTIALS = (401, 403, 503)
-WITH_BODY = (400, 413, 415)
-ALWAYS = (422,)
-"""A NUL character or an unknown parameter can be sent to every path."""
+WITH_BODY = (400, 415)
+ALWAYS = (413, 422)
+"""A body that is too large, a NUL character or an unknown parameter can be sent to every path."""
 
 ErrorResponses = dict[int | str, dict[str, Any]]
 

@@ -17,6 +17,10 @@ TOO_LARGE = Failure(
 NO_HTTP = Failure(400, "MALFORMED_REQUEST", "this is not a request as HTTP/1.1 (RFC 9112) has it; see how it is framed")
 
 
+class HeadTooLarge(Exception):
+    """Ends the parser's reading of a head that came whole and is too large; it has been answered."""
+
+
 class HttpProtocol(HttpToolsProtocol):
     """400 for what is no HTTP; 431 for a head without an end, of which the parser alone would keep all that is sent."""
 
@@ -34,12 +38,23 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(TOO_LARGE)
 
     def on_headers_complete(self) -> None:
+        if (
+            self._head_bytes is not None
+            and self._head_bytes > HEAD_LIMIT_BYTES
+            and self._size_of_head() > HEAD_LIMIT_BYTES
+        ):
+            self._refuse(TOO_LARGE)
+            raise HeadTooLarge
         self._head_bytes = None
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
         super().on_message_complete()
+
+    def _size_of_head(self) -> int:
+        """Without what of the body came along with it."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NO_HTTP)

@@ -20,7 +20,7 @@ SEND_TIMEOUT_S = 10.0
 KEEPALIVE = b": keepalive\n\n"
 HELLO = "hello"
 RESYNC = "resync"
-"""Events that were asked for have been removed with age: whoever reads this looks at everything anew."""
+"""Events that were asked for have been removed with age, or never were: whoever reads this looks at everything anew."""
 
 EVENT_STREAM = {
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -46,11 +46,22 @@ class SseEvent:
         return b"event: %s\n%sdata: %s\n\n" % (self.kind.encode(), identifier, orjson.dumps(self.data))
 
 
-def resume_after(last_event_id: str | None, newest_seq: int) -> int:
-    """Where to go on: after the id if it is one of this stream's, else with what comes next."""
-    if last_event_id is None or not last_event_id.isascii() or not last_event_id.isdigit():
-        return newest_seq
-    return min(int(last_event_id), newest_seq)
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where a stream goes on. `is_lost`: the client named a place that this stream never had, so what it missed is not known."""
+
+    after: int
+    is_lost: bool = False
+
+
+def resume(last_event_id: str | None, newest_seq: int, *, otherwise: int) -> Resumption:
+    """After the id if it is one of this stream's, else after `otherwise`."""
+    if last_event_id is None:
+        return Resumption(otherwise)
+    is_number = last_event_id.isascii() and last_event_id.isdigit()
+    if not is_number or int(last_event_id) > newest_seq:
+        return Resumption(otherwise, is_lost=True)
+    return Resumption(int(last_event_id))
 
 
 def missed(after: int, events: Sequence[Event]) -> SseEvent | None:

@@ -9,9 +9,9 @@ from models.domain.instances.heartbeats import (
     GpuFigures,
     Heartbeat,
     SystemFigures,
-    at_least_zero,
     no_more_than,
     percent,
+    plausible,
     whole_bytes,
     within,
 )
@@ -57,7 +57,7 @@ def _system(report: SystemReport | None) -> SystemFigures | None:
         return None
     return SystemFigures(
         cpu_usage_pct=percent(report.cpu_usage_pct),
-        load1=at_least_zero(report.load1),
+        load1=plausible(report.load1),
         mem_used_bytes=whole_bytes(no_more_than(report.mem_used_bytes, report.mem_total_bytes)),
         mem_total_bytes=whole_bytes(report.mem_total_bytes),
         disk_used_bytes=whole_bytes(no_more_than(report.disk_used_bytes, report.disk_total_bytes)),
@@ -73,16 +73,16 @@ def _gpus(body: HeartbeatBody) -> tuple[GpuFigures, ...]:
         return tuple(_gpu(report) for report in body.metadata.gpus)
     if body.gpu_utilization is None and body.gpu_mem_used_mb is None:
         return ()
-    return (GpuFigures(0, percent(body.gpu_utilization), at_least_zero(body.gpu_mem_used_mb)),)
+    return (GpuFigures(0, percent(body.gpu_utilization), plausible(body.gpu_mem_used_mb)),)
 
 
 def _gpu(report: GpuReport) -> GpuFigures:
     return GpuFigures(
         gpu_index=report.index,
         gpu_utilization=percent(report.gpu_utilization),
-        vram_used_mb=no_more_than(report.gpu_mem_used_mb, report.gpu_mem_total_mb),
-        vram_total_mb=at_least_zero(report.gpu_mem_total_mb),
+        vram_used_mb=plausible(no_more_than(report.gpu_mem_used_mb, report.gpu_mem_total_mb)),
+        vram_total_mb=plausible(report.gpu_mem_total_mb),
         temp_c=within(report.gpu_temp_c, COLDEST_C, HOTTEST_C),
-        power_w=at_least_zero(report.gpu_power_w),
-        power_limit_w=at_least_zero(report.gpu_power_limit_w),
+        power_w=plausible(report.gpu_power_w),
+        power_limit_w=plausible(report.gpu_power_limit_w),
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from api.deps import State
 from api.http.pagination import WindowParams
 from api.schemas.action_logs import ActionLogRead, ActionLogSearchResponse, ActionTypeRead, StatusCounts
-from api.schemas.base import PlainText
+from api.schemas.base import STORABLE
 from api.security.permissions import require
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
@@ -29,7 +29,7 @@ async def log_filter(
     instance_id: UUID | None = None,
     component: Annotated[str | None, Query(pattern="^(api|backend|orchestrator)$")] = None,
     status: ActionStatus | None = None,
-    action_type: Annotated[PlainText | None, Query(max_length=100)] = None,
+    action_type: Annotated[str | None, Query(max_length=100), STORABLE] = None,
 ) -> LogFilter:
     known = OLDER_NAMES.get(component) or ActionComponent(component) if component else None
     return LogFilter(instance_id, known, status, action_type)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from api.deps import State
 from api.http.openapi import errors
 from api.http.pagination import SearchResponse, WindowParams
-from api.schemas.base import PlainText
+from api.schemas.base import STORABLE
 from api.schemas.catalog import InstanceTypeRead, InstanceTypeZoneRead, ProviderRead, RegionRead, ZoneRead
 from api.security.permissions import require
 from models.domain.identity.principal import Principal
@@ -21,7 +21,7 @@ router = APIRouter(tags=["catalog"])
 
 Reader = Annotated[Principal, Depends(require(Permission.CATALOG_READ))]
 Read = TypeVar("Read")
-Part = Annotated[PlainText, Query(max_length=200, description="A part of the name or code, in any case.")]
+Part = Annotated[str, Query(max_length=200, description="A part of the name or code, in any case."), STORABLE]
 
 
 async def search_parameters(
@@ -103,7 +103,7 @@ async def list_instance_types_in_zone(
     _reader: Reader,
     state: State,
     provider_id: UUID | None = None,
-    provider_code: PlainText | None = None,
+    provider_code: Annotated[str | None, STORABLE] = None,
 ) -> list[InstanceTypeRead]:
     async with state.database.system() as session:
         rows = await catalog.types_in_zone(session, zone_id, provider_id=provider_id, provider_code=provider_code)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from api.composition import AppState
 from api.deps import State
 from api.http.following import BATCH, Following, Look, follow
-from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume_after, stamped
+from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume, stamped
 from api.security.permissions import Caller, require
 from models.base.errors import InvalidRequest
 from models.domain.identity.principal import Principal
@@ -54,7 +54,7 @@ async def stream_events(
 ) -> EventStreamResponse:
     stream = events.organization_stream(reader.organization_id)
     async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        after = resume_after(last_event_id, await events.newest_seq(session, stream))
+        newest = await events.newest_seq(session, stream)
 
     async def look(seen: int) -> Look:
         return await _look(state, reader, stream, seen)
@@ -62,7 +62,8 @@ async def stream_events(
     def written(event: Event) -> SseEvent | None:
         return SseEvent(event.kind, stamped(event), event.seq) if is_wanted(event, kinds, instance_id) else None
 
-    following = Following(stream, after, caller.token_hash, look, written)
+    resumption = resume(last_event_id, newest, otherwise=newest)
+    following = Following(stream, resumption, caller.token_hash, look, written)
     return EventStreamResponse(follow(state.event_feed, state.identities, following))
 
 

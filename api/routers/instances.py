@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
@@ -79,8 +79,8 @@ async def search_instances(
     *,
     archived: bool = False,
     status: InstanceStatus | None = None,
-    sort_by: Annotated[str, Query(max_length=40)] = "created_at",
-    sort_dir: Annotated[str, Query(max_length=10)] = "desc",
+    sort_by: str = "created_at",
+    sort_dir: str = "desc",
 ) -> Response:
     wanted = InstanceSearch(
         archived, status.value if status else None, page.offset, page.limit, sort_by, sort_dir.lower() != "asc"

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path
 
 from api.deps import State
 from api.http.openapi import errors
-from api.schemas.base import PlainText
+from api.schemas.base import STORABLE
 from api.schemas.model_catalog import ModelRead
 from api.security.permissions import require
 from models.domain.identity.principal import Principal
@@ -17,7 +17,7 @@ from models.repositories import catalog
 router = APIRouter(tags=["model_catalog"])
 
 Reader = Annotated[Principal, Depends(require(Permission.MODELS_READ))]
-ModelName = Annotated[PlainText, Path(max_length=200, description="The id or the code of a model.")]
+ModelName = Annotated[str, Path(max_length=200, description="The id or the code of a model."), STORABLE]
 
 
 @router.get("/models", summary="List models")

@@ -59,6 +59,6 @@ async def record_heartbeat(body: HeartbeatBody, token: Token, state: State) -> H
         case Outcome.UNAUTHORIZED:
             raise Unauthenticated("this is no valid token of this instance; it may have been reinstalled since")
         case Outcome.NOT_FOUND:
-            raise NotFound("there is no such instance", code="INSTANCE_NOT_FOUND")
+            raise NotFound("there is no such instance, or none any more; its agent may stop", code="INSTANCE_NOT_FOUND")
         case Outcome.MODEL_MISMATCH:
             raise registrations.model_mismatch()

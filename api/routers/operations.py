@@ -10,7 +10,7 @@ from api.deps import State
 from api.http.following import BATCH, Following, Look, follow
 from api.http.openapi import errors
 from api.http.pagination import DEFAULT_LIMIT, CursorPage, CursorParam, Position, clamped, encode_cursor
-from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume_after, stamped
+from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume, stamped
 from api.schemas.operations import OperationRead
 from api.security.permissions import Caller, require
 from models.domain.identity.principal import Principal
@@ -76,8 +76,8 @@ async def follow_operation(
     async def look(after: int) -> Look:
         return await _look(state, reader, operation_id, after)
 
-    after = 0 if last_event_id is None else resume_after(last_event_id, newest)
-    following = Following(stream, after, caller.token_hash, look, _written)
+    resumption = resume(last_event_id, newest, otherwise=0)
+    following = Following(stream, resumption, caller.token_hash, look, _written)
     return EventStreamResponse(follow(state.event_feed, state.identities, following))
 
 

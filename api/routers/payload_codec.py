@@ -33,8 +33,14 @@ async def allow_decode(state: State) -> Response:
     "/decode",
     summary="Decrypt payloads for the Temporal web UI",
     dependencies=[Depends(superadmin)],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object", "description": "Temporal's JSON of payloads."}}},
+        }
+    },
     responses={
-        **errors(400, 401, 403),
+        **errors(400, 401, 403, 503),
         200: {"content": {"application/json": {}}, "description": "Payloads in clear."},
     },
     response_class=Response,
@@ -51,8 +57,10 @@ def _codec(state: AppState) -> EncryptionCodec:
 
 
 def _for_the_web_ui(state: AppState) -> dict[str, str]:
+    """Where nobody said which page it is, no browser may read the answer."""
+    page = temporal_ui_url(state.settings)
     return {
-        "access-control-allow-origin": temporal_ui_url(state.settings),
+        **({"access-control-allow-origin": page} if page else {}),
         "access-control-allow-credentials": "true",
         "access-control-allow-headers": "content-type, x-namespace, authorization",
         "access-control-allow-methods": "POST",

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, Secret, StringConstraints
 
 from api.schemas.base import Moment, RequestModel, ResponseModel
 from models.domain.identity.passwords import LONGEST
@@ -16,7 +16,7 @@ class PasswordLogin(RequestModel):
     """`email` takes a username too. One day a body without `password` asks for a code by e-mail (contract decision 8)."""
 
     email: Login
-    password: Annotated[SecretStr, Field(min_length=1, max_length=LONGEST)]
+    password: Secret[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]]
 
 
 class SignedIn(ResponseModel):

@@ -33,8 +33,8 @@ def storable(text: str) -> str:
     return text
 
 
-PlainText = Annotated[str, AfterValidator(storable)]
-"""A query or path parameter that ends in SQL. Request bodies are checked whole by `RequestModel`."""
+STORABLE = AfterValidator(storable)
+"""For a query or path parameter that ends in SQL, after its limits. Request bodies are checked whole by `RequestModel`."""
 
 
 class RequestModel(BaseModel):

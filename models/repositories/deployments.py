@@ -27,6 +27,10 @@ EAGER_GRACE = timedelta(seconds=2)
 """Time in which the process that committed a message delivers it itself, before a dispatcher does."""
 
 
+REASONS_SHOWN = 3
+"""Of why no offer fits: the first few tell what to change."""
+
+
 @dataclass(frozen=True)
 class Order:
     wish: Wish
@@ -93,7 +97,7 @@ def _choose(need: ModelNeed, usable: list[Offer], *, is_type_named: bool) -> Off
         return chosen
     reasons = [reason for offer in usable if (reason := misfit(need, offer))]
     if reasons and (is_type_named or len(reasons) == len(usable)):
-        return Refusal("INCOMPATIBLE_MODEL_INSTANCE", reasons[0])
+        return Refusal("INCOMPATIBLE_MODEL_INSTANCE", "; ".join(list(dict.fromkeys(reasons))[:REASONS_SHOWN]))
     if any(not is_priced(offer) for offer in usable):
         return Refusal("UNPRICED_INSTANCE_TYPE", "the type has no price, and what has none cannot be billed")
     return Refusal("NO_FITTING_OFFER", "no active offer can serve this model; GET /instance_types lists what is there")

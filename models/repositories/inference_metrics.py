@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.base.errors import NotFound
+from models.domain.instances.refusals import instance_not_found
 from models.tables.instances import Instance
 
 TOTALS = text(
@@ -41,6 +41,6 @@ class InstanceMetrics:
 async def of_instance(session: AsyncSession, instance_id: UUID) -> InstanceMetrics:
     """Raises NotFound, also for another organization's instance."""
     if (await session.exec(select(Instance.id).where(Instance.id == instance_id))).first() is None:
-        raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
+        raise instance_not_found()
     row = (await session.execute(TOTALS, {"instance_id": instance_id})).mappings().one()
     return InstanceMetrics(instance_id=instance_id, **row)

@@ -1,17 +1,19 @@
 """Commands on an instance that exists: terminate, reinstall, archive, cancel. Intent first (DESIGN rule 4)."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.clock import utc_now
-from models.base.errors import Conflict, IllegalTransition, MalformedRequest, NotFound
+from models.base.errors import Conflict, IllegalTransition, MalformedRequest
 from models.contracts.outbox import DeliveryKind, OutboxMessage
 from models.contracts.workflow_ids import instance_workflow_id
 from models.domain.identity.principal import Principal
 from models.domain.instances.deletion import NO_PROVIDER_RESOURCE
+from models.domain.instances.refusals import instance_not_found
 from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus, advance
 from models.domain.operations import OPEN, OperationKind, OperationStatus
 from models.repositories import events, operations, outbox
@@ -22,6 +24,7 @@ from models.tables.instances import Instance, InstanceStateChange
 from models.tables.operations import Operation, OutboxRow
 
 ENDING = frozenset({InstanceStatus.DRAINING, InstanceStatus.TERMINATING})
+FOR_ITS_OWNER = "its owner to begin"
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ async def reinstall(session: AsyncSession, principal: Principal, instance_id: UU
             "a terminated instance cannot be reinstalled; deploy a new one", code="INSTANCE_TERMINATED"
         )
     if row.desired_status is DesiredStatus.TERMINATED or row.status in ENDING:
-        raise Conflict("the instance is being terminated", code="INSTANCE_TERMINATING")
+        raise Conflict(
+            "the instance is being terminated and cannot be reinstalled; deploy a new one", code="INSTANCE_TERMINATING"
+        )
     if row.provider_instance_id is None or row.endpoint_host is None:
         raise MalformedRequest("the instance has no machine with an address yet", code="INSTANCE_HAS_NO_MACHINE")
     pending = await operations.find_open(session, row.id, OperationKind.INSTANCE_REINSTALL)
@@ -109,6 +114,9 @@ async def cancel(session: AsyncSession, principal: Principal, operation_id: UUID
     if is_unbegun_reinstall:
         operation.status, operation.completed_at = OperationStatus.CANCELLED, utc_now()
         operation.waiting_on = None
+        if row.waiting_on == FOR_ITS_OWNER:
+            row.waiting_on = row.waiting_since = None
+        row.version += 1  # an owner that decided to begin it finds that it has to look again
         session.add(operation)
         await session.flush()
         return Commanded(row.id, row.status.value, operation)
@@ -132,7 +140,8 @@ async def _terminate_unborn(session: AsyncSession, principal: Principal, row: In
             pending.status, pending.completed_at, pending.waiting_on = OperationStatus.CANCELLED, now, None
             session.add(pending)
     operation = _operation(principal, row, OperationKind.INSTANCE_TERMINATE)
-    operation.status, operation.completed_at = OperationStatus.SUCCEEDED, now
+    operation.status, operation.progress_percent = OperationStatus.SUCCEEDED, Decimal(100)
+    operation.created_at = operation.completed_at = now
     operation.result = {"instance_id": str(row.id), "status": row.status.value}
     await session.flush()
     log = _log(principal, row, operation, "REQUEST_TERMINATE", before=before)
@@ -145,7 +154,8 @@ async def _command(
     session: AsyncSession, principal: Principal, row: Instance, kind: OperationKind, action_type: str
 ) -> Commanded:
     operation = _operation(principal, row, kind)
-    operation.waiting_on, operation.waiting_since = "its owner to begin", operation.created_at
+    operation.waiting_on, operation.waiting_since = FOR_ITS_OWNER, operation.created_at
+    row.waiting_on, row.waiting_since, row.waiting_until = FOR_ITS_OWNER, operation.created_at, None
     await session.flush()
     message = _message(row, operation)
     log = _log(principal, row, operation, action_type, before=row.status)
@@ -191,7 +201,7 @@ async def _locked(session: AsyncSession, instance_id: UUID) -> Instance:
     statement = select(Instance).where(Instance.id == instance_id).with_for_update(key_share=True)
     row = (await session.exec(statement)).one_or_none()
     if row is None:
-        raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
+        raise instance_not_found()
     return row
 
 

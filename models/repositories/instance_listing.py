@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from models.base.errors import NotFound
 from models.domain.identity.principal import Principal
+from models.domain.instances.refusals import instance_not_found
 from models.repositories.database import Answered, Database, Query
 
 _SEGMENT_COSTS = """coalesce(sum(segment_cost_eur(
@@ -119,7 +119,7 @@ async def get(database: Database, reader: Principal, instance_id: UUID) -> Row:
         reader.organization_id, reader.user_id, [Query(_BY_ID, values), Query(_VOLUMES, values)]
     )
     if not found.rows:
-        raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
+        raise instance_not_found()
     return {**_rows(found)[0], "storages": _rows(volumes)}
 
 

@@ -27,7 +27,9 @@ async def get(session: AsyncSession, operation_id: UUID, *, lock: bool = False) 
     statement = select(Operation).where(Operation.id == operation_id)
     row = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
     if row is None:
-        raise NotFound("this operation does not exist", code="OPERATION_NOT_FOUND")
+        raise NotFound(
+            "your organization has no such operation; GET /operations lists those it has", code="OPERATION_NOT_FOUND"
+        )
     return row
 
 

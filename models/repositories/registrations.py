@@ -88,7 +88,7 @@ async def _locate(database: Database, instance_id: UUID, token_hash: str) -> tup
 
 
 def _unknown_instance() -> NotFound:
-    return NotFound("there is no such instance", code="INSTANCE_NOT_FOUND")
+    return NotFound("there is no such instance, or none any more; its agent may stop", code="INSTANCE_NOT_FOUND")
 
 
 def _state_of(token: WorkerToken) -> TokenState:
@@ -108,7 +108,7 @@ async def _refuse_other_models(session: AsyncSession, instance: Instance, announ
 
 
 def model_mismatch() -> Conflict:
-    return Conflict("an agent announces only the model that its instance was given", code="MODEL_MISMATCH")
+    return Conflict("an agent announces no model but the one that its instance was given", code="MODEL_MISMATCH")
 
 
 async def _record_boot(session: AsyncSession, instance: Instance, announcement: Announcement, *, now: datetime) -> None:

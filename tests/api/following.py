@@ -52,7 +52,7 @@ class Follower:
 
 @asynccontextmanager
 async def follower(
-    url: str, headers: dict[str, str], *, after: int | None = None, **params: str
+    url: str, headers: dict[str, str], *, after: int | str | None = None, **params: str
 ) -> AsyncIterator[Follower]:
     resume = {} if after is None else {"last-event-id": str(after)}
     async with (

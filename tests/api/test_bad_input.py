@@ -22,7 +22,7 @@ ANSWER_S = 10.0
 JSON = "application/json"
 
 READS_ANY_BODY = {"POST /internal/codec/decode"}
-"""Takes what Temporal's web UI sends, whatever it calls it; tests/api/test_secrets.py has its own."""
+"""Takes what Temporal's web UI sends, whatever it calls it; tests/api/test_payload_codec.py has its own."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def url(seeded: SeededApi, module_database: TestDatabase, tmp_path_factory: pyte
 def with_a_body() -> Iterator[tuple[str, str]]:
     for path, operations in unstarted_app().openapi()["paths"].items():
         for method, operation in operations.items():
-            if "requestBody" in operation:
+            if "requestBody" in operation and f"{method.upper()} {path}" not in READS_ANY_BODY:
                 yield method.upper(), path.format(api_key_id="0198c0de-0000-7000-8000-000000000000")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from fastapi import FastAPI, Request
 from sqlalchemy.exc import IntegrityError
 
 from api.http.errors import install_error_handlers
+from api.http.lingering import LINGER_S
 from api.http.middleware import BodyLimit, Edge
 from models.base import errors
 from models.base.errors import AppError
@@ -128,19 +130,27 @@ async def test_a_body_of_the_limit_passes_and_one_byte_more_does_not(edge: httpx
 
 
 @pytest.mark.parametrize("path", ["/raw", "/length", "/v1/length"])
-async def test_a_body_that_does_not_say_its_length_is_stopped_on_the_way(path: str):
-    sent = 0
+async def test_a_body_that_does_not_say_its_length_is_refused_on_the_way(path: str):
+    received = 0
+    answers: list[tuple[int, int]] = []
 
-    async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
-        while True:
-            sent += 1
-            yield b"[" * 500
+    async def endless() -> dict[str, object]:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": b"[" * 500, "more_body": True}
 
-    async with client_of(small_app()) as client:
-        refused = await client.post(path, content=endless(), headers={"content-type": "application/json"})
-    assert refused.status_code == 413
-    assert sent <= 1 + LIMIT_BYTES // 500
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            answers.append((int(str(message["status"])), received))
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers, "state": {}}
+    began_s = time.monotonic()
+    await small_app()(scope, endless, send)  # type: ignore[arg-type]
+    ((status, when_answered),) = answers
+    assert status == 413
+    assert when_answered <= 1 + LIMIT_BYTES // 500
+    assert time.monotonic() - began_s < 2 * LINGER_S, "who goes on sending is not listened to for ever"
 
 
 async def call_raw(app: FastAPI, headers: list[tuple[bytes, bytes]], path: str = "/raw") -> int:

@@ -133,12 +133,19 @@ async def test_no_organization_sees_anothers_events(server: Served, people: Peop
         assert seen.data["ids"] == ["mine"]
 
 
-@pytest.mark.parametrize("after", [-1, 10**25, 2**63])
-async def test_a_number_that_the_stream_never_had_resumes_with_what_comes(server: Served, people: People, after: int):
+@pytest.mark.parametrize("after", ["-1", "abc", "1.5", str(10**25), str(2**63), "99"])
+async def test_a_place_that_the_stream_never_had_is_told_before_what_comes(server: Served, people: People, after: str):
     person = people.person()
     newest = append(people, person.organization_id)
     async with follower(f"{server.url}/events/stream", person.bearer, after=after) as reader:
         assert await greeted(reader) == newest
+        lost = await reader.next()
+        assert lost is not None
+        assert (lost.kind, lost.data) == ("resync", {"after": None, "next": newest + 1})
+        following = append(people, person.organization_id)
+        seen = await reader.next()
+        assert seen is not None
+        assert seen.id == following
 
 
 async def test_events_removed_with_age_are_announced_as_missing(server: Served, people: People):

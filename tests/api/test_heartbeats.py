@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from models.base.clock import utc_now
 from models.base.ids import new_id
 from models.domain.keys import fingerprint
 from models.repositories import liveness
 from models.repositories.database import Database
+from models.repositories.samples import ensure_partitions, roll_up
 from models.settings import Settings
 from tests.api.conftest import People, RunningApi, running_api
 from tests.api.fleet import Agent, Fleet
@@ -22,6 +26,13 @@ from tests.servers import TestDatabase
 @pytest.fixture
 def fleet(people: People, database: TestDatabase) -> Fleet:
     return Fleet(people, database.owner)
+
+
+@pytest.fixture
+async def worker_database(database: TestDatabase) -> AsyncIterator[Database]:
+    connected = Database(database.worker, pool_size=1)
+    yield connected
+    await connected.close()
 
 
 @pytest.fixture
@@ -123,6 +134,35 @@ async def test_figures_are_kept_within_their_bounds(agent: Agent, fleet: Fleet) 
         "FROM system_samples"
     ) == [(100, 0, 1000, 1000, None, 12, 1, 0)]
     assert fleet.liveness(agent.instance_id)["report"] == {"gpus": gpus, "system": system, "note": "kept"}
+
+
+ABSURD = 1.5e308
+"""Two of these have a sum that is no number: one agent that sends them would end the averages of all."""
+
+
+async def test_no_figure_is_beyond_what_can_be_averaged(agent: Agent, fleet: Fleet, worker_database: Database) -> None:
+    await agent.register()
+    gpu = {"gpu_mem_used_mb": ABSURD, "gpu_mem_total_mb": ABSURD, "gpu_power_w": ABSURD, "gpu_power_limit_w": ABSURD}
+    names = (
+        "cpu_usage_pct",
+        "load1",
+        "mem_used_bytes",
+        "mem_total_bytes",
+        "disk_used_bytes",
+        "net_rx_bps",
+        "net_tx_bps",
+    )
+    reports: list[dict[str, Any]] = [
+        {"metadata": {"system": dict.fromkeys(names, ABSURD), "gpus": [{"index": 0} | gpu, {"index": 1, "gpu_temp_c": ABSURD}]}},
+        {"gpu_utilization": ABSURD, "gpu_mem_used_mb": ABSURD, "metadata": {"system": {"load1": ABSURD}}},
+    ]  # fmt: skip
+    for _ in range(3):
+        for report in reports:
+            await agent.beat(**report)
+    assert fleet.execute("SELECT count(*) FROM gpu_samples") == [(9,)]
+    soon = utc_now() + timedelta(minutes=1)
+    assert await roll_up(worker_database, now=soon) > 0
+    await ensure_partitions(worker_database, now=soon + timedelta(hours=2))
 
 
 async def test_gpus_may_be_summed_up_or_absent(agent: Agent, fleet: Fleet) -> None:

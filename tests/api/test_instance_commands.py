@@ -50,7 +50,9 @@ async def test_one_that_was_never_asked_for_ends_at_once(seeded: SeededApi, pers
     provision = seeded.rows.operation(row)
     answer = (await seeded.call("DELETE", f"/instances/{row.id}", person, 200)).json()
     assert (answer["status"], answer["instance_id"]) == ("terminated", str(row.id))
-    assert (answer["operation"]["kind"], answer["operation"]["status"]) == ("instance.terminate", "succeeded")
+    operation = answer["operation"]
+    assert (operation["kind"], operation["status"], operation["progress"]) == ("instance.terminate", "succeeded", 100)
+    assert operation["created_at"] <= operation["completed_at"]
     ended = now(seeded, row)
     assert (ended.status, ended.deletion_reason) == (S.TERMINATED, "no_provider_resource")
     assert ended.terminated_at is not None
@@ -89,6 +91,7 @@ async def test_where_a_create_was_attempted_the_owner_is_told(
     assert (written.desired_status, written.status) == (DesiredStatus.TERMINATED, status)
     seen = (await seeded.call("GET", f"/instances/{row.id}", person, 200)).json()
     assert seen["status"] == (status.value if status in ENDING else "terminating")
+    assert seen["waiting_on"]["what"] == operation["waiting_on"]["what"], "nothing waits in silence"
     [message] = commands(seeded, row)
     assert (message.kind, message.payload) == (
         "command", {"instance_id": str(row.id), "operation_id": operation["id"]},
@@ -138,6 +141,8 @@ async def test_a_reinstall_is_202_and_the_owner_is_told(seeded: SeededApi, perso
     [message] = commands(seeded, row)
     assert message.payload["operation_id"] == operation["id"]
     assert seeded.rows.one(ActionLog, instance_id=row.id).action_type == "REQUEST_REINSTALL"
+    seen = (await seeded.call("GET", f"/instances/{row.id}", person, 200)).json()
+    assert (seen["status"], seen["waiting_on"]["what"]) == ("ready", "its owner to begin")
     again = (await seeded.call("POST", f"/instances/{row.id}/reinstall", person, 202)).json()
     assert again["operation"]["id"] == operation["id"]
     assert len(unfinished(seeded, row)) == 1

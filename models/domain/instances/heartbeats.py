@@ -11,6 +11,9 @@ LARGEST_BYTES = 2**62
 
 COLDEST_C, HOTTEST_C = -50.0, 150.0
 
+LARGEST_FIGURE = 1e9
+"""For a load, megabytes or watts: more than any machine has, and still a number of which sums and averages can be made."""
+
 
 class Outcome(StrEnum):
     """What became of one heartbeat."""
@@ -73,8 +76,8 @@ def within(value: float | None, least: float, most: float) -> float | None:
     return None if value is None else min(max(value, least), most)
 
 
-def at_least_zero(value: float | None) -> float | None:
-    return None if value is None else max(value, 0.0)
+def plausible(value: float | None) -> float | None:
+    return within(value, 0.0, LARGEST_FIGURE)
 
 
 def whole_bytes(value: float | None) -> int | None:
@@ -83,5 +86,4 @@ def whole_bytes(value: float | None) -> int | None:
 
 def no_more_than(value: float | None, total: float | None) -> float | None:
     """A part of a whole is not larger than the whole, where that is known."""
-    value = at_least_zero(value)
     return value if value is None or total is None else min(value, max(total, 0.0))
