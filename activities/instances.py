@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from models.repositories.instance_rows import InstanceRows
 
 DRAIN_CHECK_INTERVAL_S = 0.5
+SILENT_S = 20.0
+"""Without a heartbeat, of which there is one every few seconds, a draining agent is taken for dead: the stale time that a serving
+one is given would be billed in full."""
 ROUTING_STOPS_S = 1.0
 """Within this time every gateway knows that the instance is draining (contract decision 6)."""
 
@@ -56,10 +59,11 @@ class InstanceActivities:
         """True once the agent reports no request in flight, in a heartbeat sent after routing had stopped; False when the
         time is over.
 
-        An agent that is silent for the stale time has nothing in flight that could still be saved. Only the order of
-        heartbeats counts, never a comparison of two machines' clocks.
+        An agent that has gone silent has nothing in flight that could still be saved: False as soon as that shows. Only the
+        order of heartbeats counts, never a comparison of two machines' clocks.
         """
-        began = time.monotonic()
+        began = heard = time.monotonic()
+        last_beat: datetime | None = None
         routed_beat: datetime | None = None
         async with Heartbeat():
             crash_point("await_drained", "before_call")
@@ -67,11 +71,13 @@ class InstanceActivities:
                 agent = (await self._rows.load(request.key)).liveness
                 if agent is None or agent.is_stale or agent.last_heartbeat_at is None:
                     return True
+                if agent.last_heartbeat_at != last_beat:
+                    last_beat, heard = agent.last_heartbeat_at, time.monotonic()
                 elapsed_s = time.monotonic() - began
                 if routed_beat is None or elapsed_s < ROUTING_STOPS_S:
                     routed_beat = agent.last_heartbeat_at
                 elif agent.last_heartbeat_at > routed_beat and agent.slots_busy == 0 and agent.queue_depth == 0:
                     return True
-                if elapsed_s >= request.timeout_s:
+                if elapsed_s >= request.timeout_s or time.monotonic() - heard >= SILENT_S:
                     return False
                 await asyncio.sleep(DRAIN_CHECK_INTERVAL_S)

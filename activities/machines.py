@@ -128,8 +128,8 @@ class MachineActivities:
     async def remove_machine(self, request: RemoveMachine) -> Removal:
         """One round of removing whatever carries the instance's tag, until verified gone or the round's time is over.
 
-        Refusals are reported, not raised: the owner never gives up, it begins the next round. A machine that is billed and not
-        on record is reported before it is touched: once it is gone, nobody could say from when to when it was billed.
+        Refusals are reported, not raised: the owner never gives up, it begins the next round. A machine or volume that is billed
+        and not on record is reported before anything is touched: once it is gone, nobody could say how long it was billed.
         """
         deadline = utc_now() + timedelta(seconds=self._round_s)
         removal = Removal(machines_left=1, volumes_left=0)
@@ -138,9 +138,10 @@ class MachineActivities:
             while True:
                 crash_point("remove_machine", "before_call")
                 machines = await self._compute.find(request.installation_id, request.instance_id)
-                if unrecorded := await self._unrecorded(request, machines):
-                    return Removal(machines_left=len(unrecorded), volumes_left=0, found=unrecorded)
-                removal = await self._remove_once(request, machines, removal)
+                volumes = await self._volumes(request)
+                if off_record := await self._off_record(request, machines, volumes):
+                    return off_record
+                removal = await self._remove_once(request, machines, volumes, removal)
                 crash_point("remove_machine", "after_call")
                 is_gone = removal.machines_left == 0 and removal.volumes_left == 0
                 if is_gone or utc_now() >= deadline:
@@ -148,7 +149,9 @@ class MachineActivities:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, SLOWEST_POLL_S)
 
-    async def _remove_once(self, request: RemoveMachine, machines: list[Machine], before: Removal) -> Removal:
+    async def _remove_once(
+        self, request: RemoveMachine, machines: list[Machine], volumes: list[Volume], before: Removal
+    ) -> Removal:
         known = {one.provider_id: one for one in before.ended}
         refused: AppError | None = None
         targets = {machine.provider_instance_id for machine in [*machines, *before.found]} | set(request.recorded)
@@ -168,45 +171,69 @@ class MachineActivities:
         if left == 0 and not targets and not self._is_absence_believable(request):
             left = 1
         found = {machine.provider_instance_id: machine for machine in [*before.found, *machines]}
-        volumes, volumes_left, volume_error = await self._remove_volumes(request, known, are_attached=left > 0)
+        seen_volumes = {one.provider_volume_id: one for one in [*before.volumes, *volumes]}
+        volumes_left, volume_error = 0, None
+        if left == 0:
+            volumes = await self._volumes(request)  # those that went with the machine are gone by now
+            seen_volumes |= {one.provider_volume_id: one for one in volumes}
+            unlisted = {*request.recorded_volumes, *seen_volumes} - {one.provider_volume_id for one in volumes}
+            volumes_left, volume_error = await self._remove_volumes(request, known, volumes, unlisted)
         refused = refused or volume_error
         return Removal(
             machines_left=left,
             volumes_left=volumes_left,
             ended=list(known.values()),
             found=list(found.values()),
-            volumes=list({one.provider_volume_id: one for one in [*before.volumes, *volumes]}.values()),
+            volumes=list(seen_volumes.values()),
             error_code=refused.code if refused else None,
             error_message=refused.message if refused else None,
         )
 
-    async def _unrecorded(self, request: RemoveMachine, machines: list[Machine]) -> list[Machine]:
-        """What a create made whose answer never reached the record."""
-        if request.provider_instance_id is not None:
-            return []
-        return [
+    async def _off_record(
+        self, request: RemoveMachine, machines: list[Machine], volumes: list[Volume]
+    ) -> Removal | None:
+        """What a create made whose answer never reached the record; None where there is nothing of that kind."""
+        found: list[Machine] = []
+        if request.provider_instance_id is None:
+            found = [
+                one
+                for one in machines
+                if one.billed_from is not None
+                and one.provider_instance_id not in request.recorded
+                and await self._compute.ended(one.provider_instance_id, request.zone) is None
+            ]
+        unknown = [
             one
-            for one in machines
-            if one.billed_from is not None
-            and one.provider_instance_id not in request.recorded
-            and await self._compute.ended(one.provider_instance_id, request.zone) is None
+            for one in volumes
+            if one.billed_from is not None and one.provider_volume_id not in request.recorded_volumes
         ]
+        if not found and not unknown:
+            return None
+        return Removal(
+            machines_left=len(found), volumes_left=len(unknown), found=found, volumes=unknown, is_for_the_record=True
+        )
+
+    async def _volumes(self, request: RemoveMachine) -> list[Volume]:
+        if not isinstance(self._compute, SupportsVolumes):
+            return []
+        return await self._compute.list_volumes(request.installation_id, request.instance_id, request.zone)
 
     async def _remove_volumes(
-        self, request: RemoveMachine, known: dict[str, Ended], *, are_attached: bool
-    ) -> tuple[list[Volume], int, AppError | None]:
-        """Volumes last: a provider refuses to delete one that is attached. Those to be kept stay."""
+        self, request: RemoveMachine, known: dict[str, Ended], listed: list[Volume], unlisted: set[str]
+    ) -> tuple[int, AppError | None]:
+        """How many are left. After the machine: a provider refuses to delete a volume that is attached. Those to be kept stay.
+
+        Of those that no list shows any more the end is asked for, not ordered: most go with their machine.
+        """
         if not isinstance(self._compute, SupportsVolumes):
-            return [], 0, None
+            return 0, None
         refused: AppError | None = None
         left = 0
-        volumes = await self._compute.list_volumes(request.installation_id, request.instance_id, request.zone)
-        tracked = {volume.provider_volume_id for volume in volumes if volume.delete_on_terminate}
-        if are_attached:
-            return volumes, 0, None
-        for target in sorted(tracked - known.keys()):
+        doomed = {volume.provider_volume_id for volume in listed if volume.delete_on_terminate}
+        for target in sorted((doomed | unlisted) - known.keys()):
             try:
-                await self._compute.delete_volume(target, request.zone)
+                if target in doomed:
+                    await self._compute.delete_volume(target, request.zone)
                 gone = await self._compute.volume_ended(target, request.zone)
             except AppError as error:
                 refused, gone = error, None
@@ -214,7 +241,7 @@ class MachineActivities:
                 left += 1
             else:
                 known[target] = gone
-        return volumes, left, refused
+        return left, refused
 
     def _is_absence_believable(self, request: RemoveMachine) -> bool:
         """Whether "nothing found" may be believed when no machine was ever known: a create may still be on its way."""

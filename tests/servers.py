@@ -92,7 +92,7 @@ def running_postgres(home: Path) -> Iterator[TestPostgres]:
 
 
 @contextmanager
-def running_temporal(home: Path) -> Iterator[TemporalServer]:
-    server = TemporalServer(port=free_port(), ui_port=free_port())
+def running_temporal(home: Path, *, dynamic_values: tuple[str, ...] = ()) -> Iterator[TemporalServer]:
+    server = TemporalServer(port=free_port(), ui_port=free_port(), dynamic_values=dynamic_values)
     with running(server.process(home / "temporal.log", home), server.is_ready):
         yield server

@@ -29,6 +29,8 @@ class InstanceInput(BaseModel):
     """When a removal first looked for machines: from then on no create was on its way from this owner."""
     removal_rounds: int = 0
     """Rounds spent on removing the machine so far: the pause between two of them grows with it."""
+    is_alarm_raised: bool = False
+    """Whether people have been told that this removal takes long."""
 
 
 class Command(BaseModel):
@@ -81,6 +83,8 @@ class InstanceSnapshot(BaseModel):
     create_attempted_at: datetime | None = None
     is_nothing_created: bool = False
     provider_instance_id: str | None = None
+    has_address: bool = True
+    """Of this boot: after a restart the machine may serve on another port."""
     completed_steps: list[Step] = []
     boot_started_at: datetime | None = None
     ready_at: datetime | None = None
@@ -95,6 +99,8 @@ class InstanceSnapshot(BaseModel):
     operations: list[OpenOperation] = []
     billed_machines: list[str] = []
     """Machines whose bill is open; told of an instance that is being removed."""
+    known_volumes: list[str] = []
+    """Volumes that the instance has or had; told when the machines are."""
 
     def open_operation(self, kind: OperationKind) -> OpenOperation | None:
         return next((operation for operation in self.operations if operation.kind is kind), None)
@@ -216,6 +222,9 @@ class RemoveMachine(BaseModel):
     """Since when nothing can have been sent to create a machine; None where nothing ever was, or it was refused."""
     recorded: list[str] = []
     """Machines whose bill is open in the ledger: the end of each is asked for, also when no list shows it any more."""
+    recorded_volumes: list[str] = []
+    """The volumes on record. One that goes with its machine is in no list either, and one that is not on record is reported
+    before anything is deleted."""
 
 
 class Removal(BaseModel):
@@ -229,6 +238,8 @@ class Removal(BaseModel):
     volumes: list[Volume] = []
     error_code: str | None = None
     error_message: str | None = None
+    is_for_the_record: bool = False
+    """Nothing was touched yet: what was found is to be put on record first."""
 
 
 class AwaitDrained(BaseModel):

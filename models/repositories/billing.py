@@ -31,6 +31,8 @@ async def open_compute(session: AsyncSession, row: Instance, machine: Machine) -
         price=price or Decimal(0),
         source=source if price is not None else PriceSource.NONE,
         opened_at=machine.billed_from,
+        increment_s=row.billing_increment_s,
+        minimum_s=row.billing_minimum_s,
     )
 
 
@@ -64,6 +66,8 @@ async def track_volume(session: AsyncSession, row: Instance, volume: Volume) -> 
             price=eur(volume.price_eur_per_hour),
             source=PriceSource.PROVIDER,
             opened_at=volume.billed_from,
+            increment_s=volume.billing_increment_s,
+            minimum_s=volume.billing_minimum_s,
         )
 
 
@@ -84,6 +88,8 @@ async def close(session: AsyncSession, row: Instance, ended: Ended, *, now: date
             price=row.price_eur_per_hour or Decimal(0),
             source=row.price_source,
             opened_at=ended.billed_from,
+            increment_s=row.billing_increment_s,
+            minimum_s=row.billing_minimum_s,
         )
     await session.execute(
         update(BillingSegment)
@@ -112,6 +118,12 @@ async def open_machines(session: AsyncSession, row: Instance) -> list[str]:
         BillingSegment.usage_kind == UsageKind.COMPUTE,
         col(BillingSegment.closed_at).is_(None),
     )
+    return sorted((await session.exec(statement)).all())
+
+
+async def known_volumes(session: AsyncSession, row: Instance) -> list[str]:
+    """The volumes that the instance has or had."""
+    statement = select(InstanceVolume.provider_volume_id).where(InstanceVolume.instance_id == row.id)
     return sorted((await session.exec(statement)).all())
 
 
@@ -156,6 +168,8 @@ async def _open(
     price: Decimal,
     source: PriceSource,
     opened_at: datetime,
+    increment_s: int,
+    minimum_s: int,
 ) -> None:
     statement = insert(BillingSegment).values(
         id=new_id(),
@@ -165,8 +179,8 @@ async def _open(
         usage_kind=kind,
         price_eur_per_hour=price,
         price_source=source,
-        billing_increment_s=row.billing_increment_s,
-        billing_minimum_s=row.billing_minimum_s,
+        billing_increment_s=increment_s,
+        billing_minimum_s=minimum_s,
         opened_at=opened_at,
     )
     await session.execute(

@@ -11,7 +11,6 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.clock import utc_now
-from models.base.errors import NotFound
 from models.contracts.instances import (
     Applied,
     Frozen,
@@ -24,6 +23,7 @@ from models.contracts.instances import (
 from models.contracts.task_queues import compute_queue
 from models.domain.instances.deletion import NOTHING_CREATED
 from models.domain.instances.progress import MACHINE_STEPS, Step, progress_percent
+from models.domain.instances.refusals import instance_not_found
 from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus, advance
 from models.domain.operations import OPEN, OperationKind
 from models.ports.compute import MachineSpec
@@ -111,6 +111,7 @@ def _move(row: Instance, change: Projection, now: datetime) -> list[InstanceStat
     """The row in its new state, and what its history gains."""
     if change.begin_boot:
         row.generation += 1
+        row.endpoint_port = None  # an agent that starts anew may find its port taken; the machine tells which it has
     if change.status is None or (change.status is row.status and not change.begin_boot):
         return []
     before, row.status = row.status, advance(row.status, change.status)
@@ -228,7 +229,7 @@ async def _row(session: AsyncSession, instance_id: UUID, *, lock: bool = False) 
     statement = _LOCKED if lock else _PLAIN
     row = (await session.exec(statement, params={"id": instance_id})).one_or_none()
     if row is None:
-        raise NotFound("this instance does not exist", code="INSTANCE_NOT_FOUND")
+        raise instance_not_found()
     return row
 
 
@@ -239,6 +240,7 @@ async def _snapshot(
     liveness = await session.get(InstanceLiveness, row.id, populate_existing=True)
     if pending is None:
         pending = await operations.open_on(session, row.id)
+    is_removing = row.status in REMOVING
     return InstanceSnapshot(
         status=row.status,
         desired_status=row.desired_status,
@@ -250,6 +252,7 @@ async def _snapshot(
         create_attempted_at=row.create_attempted_at,
         is_nothing_created=row.deletion_reason == NOTHING_CREATED,
         provider_instance_id=row.provider_instance_id,
+        has_address=row.endpoint_host is not None and row.endpoint_port is not None,
         completed_steps=[Step(step) for step in row.completed_steps],
         boot_started_at=row.boot_started_at,
         ready_at=row.ready_at,
@@ -262,7 +265,8 @@ async def _snapshot(
         unavailable_wait_s=limits.unavailable_wait_s,
         liveness=_view(liveness, row.generation),
         operations=[OpenOperation(id=one.id, kind=one.kind, status=one.status) for one in pending],
-        billed_machines=await billing.open_machines(session, row) if row.status in REMOVING else [],
+        billed_machines=await billing.open_machines(session, row) if is_removing else [],
+        known_volumes=await billing.known_volumes(session, row) if is_removing else [],
     )
 
 

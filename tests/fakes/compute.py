@@ -5,8 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 from models.base.clock import utc_now
-from models.base.errors import AppError
+from models.base.errors import AppError, ProviderRejected
 from models.ports.compute import BootData, Ended, Machine, MachineSpec, MachineState, Volume
+
+FIRST_PORT = 40_000
 
 Fault = AppError | Callable[[], None]
 
@@ -29,6 +31,9 @@ class FakeCompute:
         self.starts_as = MachineState.RUNNING
         self.keeps_deleted = 0
         self.keys_found = True
+        self.hidden_looks = 0
+        """So many looks show no address of a machine that was restarted: its agent does not listen yet."""
+        self._hidden: dict[str, int] = {}
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -74,7 +79,7 @@ class FakeCompute:
             created_at=now,
             billed_from=now,
             host="127.0.0.1",
-            port=9,
+            port=FIRST_PORT + 1,
         )
         self.live[machine.provider_instance_id] = machine
         self.keys[spec.machine_key] = machine.provider_instance_id
@@ -82,7 +87,18 @@ class FakeCompute:
 
     async def describe(self, provider_instance_id: str, zone: str) -> Machine | None:
         self._call("describe")
-        return self.live.get(provider_instance_id)
+        machine = self.live.get(provider_instance_id)
+        if machine is not None and self._hidden.get(provider_instance_id, 0) > 0:
+            self._hidden[provider_instance_id] -= 1
+            return machine.model_copy(update={"host": None, "port": None})
+        return machine
+
+    def take_back(self, provider_instance_id: str) -> None:
+        """As a provider does with a machine that it needs elsewhere."""
+        del self.live[provider_instance_id]
+        self.ended_at[provider_instance_id] = utc_now()
+        for volume in [each for each in self.volumes.values() if each.attached_to == provider_instance_id]:
+            self._volume_gone(volume)
 
     async def delete(self, provider_instance_id: str, zone: str) -> None:
         self._call("delete")
@@ -90,6 +106,16 @@ class FakeCompute:
             self.keeps_deleted -= 1
         elif self.live.pop(provider_instance_id, None):
             self.ended_at[provider_instance_id] = utc_now()
+            for volume in [each for each in self.volumes.values() if each.attached_to == provider_instance_id]:
+                self._volume_gone(volume)
+
+    def _volume_gone(self, volume: Volume) -> None:
+        """A volume that is attached goes with its machine, unless it is to be kept."""
+        if volume.delete_on_terminate:
+            del self.volumes[volume.provider_volume_id]
+            self.ended_at[volume.provider_volume_id] = utc_now()
+        else:
+            self.volumes[volume.provider_volume_id] = volume.model_copy(update={"attached_to": None})
 
     async def ended(self, provider_instance_id: str, zone: str) -> Ended | None:
         if provider_instance_id in self.live:
@@ -101,12 +127,21 @@ class FakeCompute:
 
     async def reinstall(self, provider_instance_id: str, spec: MachineSpec, boot: BootData) -> Machine:
         self._call("reinstall")
-        self.boots.append((provider_instance_id, boot.generation))
-        return self.live[provider_instance_id]
+        self._moved(provider_instance_id, boot)
+        return self.live[provider_instance_id].model_copy(update={"host": None, "port": None})
 
     async def restart_agent(self, provider_instance_id: str, zone: str, boot: BootData) -> None:
         self._call("restart_agent")
+        self._moved(provider_instance_id, boot)
+
+    def _moved(self, provider_instance_id: str, boot: BootData) -> None:
+        """A new boot finds its port taken, as it may."""
+        if provider_instance_id not in self.live:
+            raise ProviderRejected("there is no such machine")
         self.boots.append((provider_instance_id, boot.generation))
+        machine = self.live[provider_instance_id]
+        self.live[provider_instance_id] = machine.model_copy(update={"port": FIRST_PORT + boot.generation})
+        self._hidden[provider_instance_id] = self.hidden_looks
 
     async def list_volumes(self, installation_id: UUID, instance_id: UUID, zone: str) -> list[Volume]:
         return list(self.volumes.values())

@@ -27,6 +27,8 @@ class TemporalServer:
     database: Path | None = None
     codec_endpoint: str | None = None
     """Where the web UI has payloads decrypted: the API, which asks for a superadmin."""
+    dynamic_values: tuple[str, ...] = ()
+    """The server's own settings, as `name=value`."""
 
     @property
     def address(self) -> str:
@@ -51,13 +53,14 @@ class TemporalServer:
             )
         )  # fmt: skip
         codec = () if self.codec_endpoint is None else ("--ui-codec-endpoint", self.codec_endpoint)
+        dynamic = [word for value in self.dynamic_values for word in ("--dynamic-config-value", value)]
         attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
         return ProcessSpec(
             name="temporal",
             argv=(
                 binary("temporal"), "server", "start-dev", "--ip", LOOPBACK, "--port", str(self.port),
                 "--ui-port", str(self.ui_port), "--namespace", self.namespace, "--log-level", "warn",
-                "--ui-disable-news-fetch", *codec, *persistence, *attributes,
+                "--ui-disable-news-fetch", *codec, *persistence, *attributes, *dynamic,
             ),
             log=log,
             cwd=cwd,
@@ -84,5 +87,5 @@ def binary(name: str) -> str:
         return str(beside)
     found = shutil.which(name)
     if found is None:
-        raise StartError(f"`{name}` is not installed: run `make up`, or set QUARTERDECK_TEMPORAL_ADDRESS")
+        raise StartError(f"`{name}` is not installed: run `make clean up`, or set QUARTERDECK_TEMPORAL_ADDRESS")
     return found

@@ -16,13 +16,14 @@ from models.contracts.instances import (
     InstanceInput,
     InstanceKey,
     InstanceSnapshot,
+    MachineRef,
     OperationChange,
     Projection,
     Waiting,
 )
 from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus
 from models.domain.operations import OperationStatus
-from models.ports.compute import MachineSpec
+from models.ports.compute import Machine, MachineSpec
 from workflows import options
 
 HANDLED_KEPT = 200
@@ -43,9 +44,11 @@ class Owner:
         self.handled = list(start.handled)
         self.removal_rounds = start.removal_rounds
         self.removal_began_at = start.removal_began_at
+        self.is_alarm_raised = start.is_alarm_raised
         self.sent_generation = 0
         """The boot that this owner is known to have had sent to the provider; 0: it does not know of any."""
         self.leftovers_removed = False
+        self.has_put_on_record = False
         self._news = 1  # the row, which it has not read yet
         self._seen = 0
         self._row: InstanceSnapshot | None = None
@@ -181,3 +184,18 @@ class Owner:
             if self.wants_termination:
                 raise InterruptedByTermination from failure
             raise unwrap(failure) from failure
+
+    async def describe(self) -> Machine | None:
+        """The machine as its provider shows it; None when it does not exist. Raises AppError while the provider cannot say."""
+        return await self.on_provider(
+            MachineActivities.describe_machine, self.machine_ref(), options.PROVIDER_READ, summary="look at the machine"
+        )
+
+    def machine_ref(self, *, timeout_s: float = 0.0) -> MachineRef:
+        return MachineRef(
+            installation_id=self.spec.installation_id,
+            instance_id=self.key.instance_id,
+            provider_instance_id=self.row.provider_instance_id or "",
+            zone=self.spec.zone,
+            timeout_s=timeout_s,
+        )

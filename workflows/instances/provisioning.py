@@ -4,7 +4,7 @@ from temporalio import workflow
 
 from activities.machines import MachineActivities
 from models.base.errors import AppError, NoCapacity, ProviderAuth, ProviderRejected
-from models.contracts.instances import ActionNote, CreateMachine, MachineRef, MachineReport, OperationChange
+from models.contracts.instances import ActionNote, CreateMachine, MachineReport, OperationChange
 from models.domain.instances.deletion import NOTHING_CREATED, START_FAILED, START_TIMEOUT
 from models.domain.instances.progress import Step
 from models.domain.instances.state import InstanceStatus
@@ -85,13 +85,7 @@ async def _create_failed(owner: Owner, error: AppError) -> None:
 
 async def _await_running(owner: Owner) -> None:
     while (left_s := remaining_s(owner)) > 0:
-        ref = MachineRef(
-            installation_id=owner.spec.installation_id,
-            instance_id=owner.key.instance_id,
-            provider_instance_id=owner.row.provider_instance_id or "",
-            zone=owner.spec.zone,
-            timeout_s=max(min(left_s, WATCH_S), 1.0),
-        )
+        ref = owner.machine_ref(timeout_s=max(min(left_s, WATCH_S), 1.0))
         try:
             report = await owner.on_provider(
                 MachineActivities.await_machine,

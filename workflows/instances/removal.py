@@ -20,17 +20,19 @@ from models.domain.operations import OperationKind, OperationStatus
 from workflows import options
 from workflows.instances.owner import Owner
 
+FOR_THE_PROVIDER = "the provider to delete the machine"
 BOOT_OPERATIONS = (OperationKind.INSTANCE_PROVISION, OperationKind.INSTANCE_REINSTALL)
 
 
 async def begin(owner: Owner, *, deletion_reason: str = USER_REQUEST) -> None:
     """Stop what is under way. A ready instance drains first; anything else is removed at once."""
     is_serving = owner.row.status is InstanceStatus.READY
+    owner.removal_rounds, owner.is_alarm_raised = 0, False
     await owner.project(
         status=InstanceStatus.DRAINING if is_serving else InstanceStatus.TERMINATING,
         reason=deletion_reason,
         deletion_reason=deletion_reason,
-        waiting="requests in flight" if is_serving else "the provider to delete the machine",
+        waiting="requests in flight" if is_serving else FOR_THE_PROVIDER,
         operations=[
             OperationChange(kind=OperationKind.INSTANCE_TERMINATE, status=OperationStatus.RUNNING),
             *(OperationChange(kind=kind, status=OperationStatus.CANCELLED) for kind in BOOT_OPERATIONS),
@@ -47,7 +49,15 @@ async def provider_deleted(owner: Owner) -> None:
         deletion_reason=PROVIDER_DELETED,
         deleted_by_provider=True,
         waiting="proof that nothing is left",
-        operations=[OperationChange(kind=kind, status=OperationStatus.CANCELLED) for kind in BOOT_OPERATIONS],
+        operations=[
+            OperationChange(
+                kind=kind,
+                status=OperationStatus.FAILED,
+                error_code="PROVIDER_DELETED",
+                error_message="the provider took the machine away",
+            )
+            for kind in BOOT_OPERATIONS
+        ],
         actions=[ActionNote(action_type="PROVIDER_DELETED_DETECTED", failed=True)],
     )
 
@@ -69,7 +79,7 @@ async def drain(owner: Owner) -> None:
     await owner.project(
         status=InstanceStatus.TERMINATING,
         reason="drained" if drained else "drain time over",
-        waiting="the provider to delete the machine",
+        waiting=FOR_THE_PROVIDER,
     )
 
 
@@ -77,6 +87,8 @@ async def remove(owner: Owner) -> None:
     """One round of removal; the loop comes back until everything is verified to be gone."""
     started_at = workflow.now()
     removal = await _round(owner)
+    if await _put_on_record(owner, removal):
+        return
     if removal.machines_left or removal.volumes_left:
         await _pending(owner, removal)
         return
@@ -106,16 +118,27 @@ async def remove_leftovers(owner: Owner) -> bool:
     """After a create whose outcome is not known: whatever it made goes. True once verified; False when interrupted."""
     while not owner.wants_termination and not workflow.info().is_continue_as_new_suggested():
         removal = await _round(owner)
+        if await _put_on_record(owner, removal):
+            continue
         if not removal.machines_left and not removal.volumes_left:
             await owner.project(found=removal.found, volumes=removal.volumes, ended=removal.ended)
             owner.leftovers_removed = True
             return True
-        await owner.project(
-            waiting="proof that the failed create left nothing", found=removal.found, ended=removal.ended
-        )
         owner.removal_rounds += 1
+        code, why = _unfinished(removal)
+        is_news = owner.removal_rounds == 1
+        await _report(owner, removal, code, why, is_news=is_news, waiting=f"proof of nothing left: {why}")
         await owner.wait_for_news(options.removal_pause_s(owner.removal_rounds))
     return False
+
+
+async def _put_on_record(owner: Owner, removal: Removal) -> bool:
+    """True for a round that only found something, the first time; later such a round is followed by a pause like any other."""
+    if not removal.is_for_the_record or owner.has_put_on_record:
+        return False
+    owner.has_put_on_record = True
+    await owner.project(waiting=FOR_THE_PROVIDER, found=removal.found, volumes=removal.volumes)
+    return True
 
 
 async def _round(owner: Owner) -> Removal:
@@ -130,6 +153,7 @@ async def _round(owner: Owner) -> Removal:
         provider_instance_id=owner.row.provider_instance_id,
         silent_since=owner.removal_began_at if was_sent else None,
         recorded=owner.row.billed_machines,
+        recorded_volumes=owner.row.known_volumes,
     )
     try:
         return await workflow.execute_activity_method(
@@ -145,17 +169,30 @@ async def _round(owner: Owner) -> Removal:
 
 
 async def _pending(owner: Owner, removal: Removal) -> None:
-    """Say what is still there and why, raise the alarm once it takes long, and come back after a pause."""
+    """Say what is still there and why, and come back after a pause."""
     owner.removal_rounds += 1
+    code, why = _unfinished(removal)
+    is_news = owner.row.error_code != code
+    await _report(owner, removal, code, why, is_news=is_news, waiting=why, error_code=code, error_message=why)
+    await owner.wait_for_news(options.removal_pause_s(owner.removal_rounds))
+
+
+def _unfinished(removal: Removal) -> tuple[str, str]:
+    """The code and the sentence for what is left."""
     code = "TERMINATION_PENDING" if removal.machines_left else "VOLUMES_DELETE_PENDING"
     what = "the machine" if removal.machines_left else f"{removal.volumes_left} volume(s)"
-    why = f"{what} still exists at the provider" + (f" ({removal.error_code})" if removal.error_code else "")
-    notes = []
-    if owner.row.error_code != code:
-        notes.append(ActionNote(action_type="TERMINATION_PENDING", failed=True, error_code=code, error_message=why))
-    if owner.removal_rounds == options.ALARM_AFTER_ROUNDS:
-        notes.append(ActionNote(action_type="ALARM", failed=True, error_code=code, error_message=why))
-    await owner.project(
-        error_code=code, error_message=why, waiting=why, found=removal.found, ended=removal.ended, actions=notes
+    return code, f"{what} still exists at the provider" + (f" ({removal.error_code})" if removal.error_code else "")
+
+
+async def _report(owner: Owner, removal: Removal, code: str, why: str, *, is_news: bool, **shown: str) -> None:
+    """What the round found, for the ledger; for people a note where it is news, and one alarm when it takes long."""
+    is_overdue = owner.removal_rounds >= options.ALARM_AFTER_ROUNDS and not owner.is_alarm_raised
+    kinds = [*(["TERMINATION_PENDING"] if is_news else []), *(["ALARM"] if is_overdue else [])]
+    is_written = await owner.project(
+        **shown,
+        found=removal.found,
+        volumes=removal.volumes,
+        ended=removal.ended,
+        actions=[ActionNote(action_type=kind, failed=True, error_code=code, error_message=why) for kind in kinds],
     )
-    await owner.wait_for_news(options.removal_pause_s(owner.removal_rounds))
+    owner.is_alarm_raised = owner.is_alarm_raised or (is_overdue and is_written)

@@ -10,7 +10,7 @@ from models.domain.instances.state import InstanceStatus, OnUnavailable, WorkerS
 from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import MachineState
 from workflows import options
-from workflows.instances import removal, startup
+from workflows.instances import removal, restart
 from workflows.instances.owner import Owner
 
 
@@ -19,7 +19,7 @@ async def serve(owner: Owner) -> None:
     agent = owner.row.liveness
     if owner.wants_termination:
         await removal.begin(owner)
-    elif await startup.begin_reinstall(owner):
+    elif await restart.begin_reinstall(owner):
         return
     elif agent is None or agent.is_stale:
         steady_since = owner.row.ready_at or workflow.now()
@@ -44,7 +44,7 @@ async def heal(owner: Owner) -> None:
     if owner.wants_termination:
         await removal.begin(owner)
         return
-    if await startup.begin_reinstall(owner) or await _came_back(owner):
+    if await restart.begin_reinstall(owner) or await _came_back(owner):
         return
     if await owner.wait_for_news(owner.row.unavailable_wait_s):
         return
@@ -69,7 +69,7 @@ async def _came_back(owner: Owner) -> bool:
     if agent is None or agent.is_stale:
         return False
     status, _steps = stage(agent.phase, agent.worker_status)
-    if status is InstanceStatus.READY:
+    if status is InstanceStatus.READY and owner.row.has_address:
         note = ActionNote(action_type="INSTANCE_READY")
         return await owner.project(status=status, reason="heartbeats are back", clear_error=True, actions=[note])
     return await owner.project(status=InstanceStatus.BOOTING, reason="the agent is starting again")
@@ -78,7 +78,7 @@ async def _came_back(owner: Owner) -> bool:
 async def _try_once(owner: Owner) -> None:
     attempt = owner.row.heal_attempts + 1
     try:
-        machine = await startup.describe(owner)
+        machine = await owner.describe()
     except AppError as error:
         await owner.project(waiting=f"the provider to answer ({error.code})")
         return
@@ -89,9 +89,10 @@ async def _try_once(owner: Owner) -> None:
         case OnUnavailable.WAIT:
             await owner.project(heal_attempts=attempt, waiting="a heartbeat")
         case OnUnavailable.RESTART_AGENT:
-            await startup.restart(owner, agent_only=True, heal_attempts=attempt)
+            is_running = machine.state is not MachineState.FAILED  # one that was switched off has no agent to restart
+            await restart.restart(owner, agent_only=is_running, heal_attempts=attempt)
         case OnUnavailable.REINSTALL:
-            await startup.restart(owner, agent_only=False, heal_attempts=attempt)
+            await restart.restart(owner, agent_only=False, heal_attempts=attempt)
         case OnUnavailable.TERMINATE:
             await removal.begin(owner, deletion_reason=UNAVAILABLE)
 
@@ -115,7 +116,7 @@ async def idle(owner: Owner) -> None:
         is_clean = owner.leftovers_removed or owner.row.is_nothing_created
         if not is_clean and not await removal.remove_leftovers(owner):
             return
-    elif await startup.begin_reinstall(owner) or await _late_start(owner):
+    elif await restart.begin_reinstall(owner) or await _late_start(owner):
         return
     await owner.wait_for_news()
 

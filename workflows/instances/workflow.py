@@ -1,5 +1,8 @@
 """One instance, from the accepted order to the verified end of its bill."""
 
+import asyncio
+from contextlib import suppress
+
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
@@ -33,6 +36,14 @@ class InstanceWorkflow:
 
     @workflow.run
     async def run(self, start: InstanceInput) -> None:
+        """A cancellation from outside ends nothing: it stays on the primary task, and the owner's work is another one."""
+        life = asyncio.ensure_future(self._own(start))
+        while not life.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(life)
+        await life
+
+    async def _own(self, start: InstanceInput) -> None:
         owner = self._owner
         while not owner.is_over:
             if workflow.info().is_continue_as_new_suggested():
@@ -43,6 +54,7 @@ class InstanceWorkflow:
                             "handled": owner.handled,
                             "removal_began_at": owner.removal_began_at,
                             "removal_rounds": owner.removal_rounds,
+                            "is_alarm_raised": owner.is_alarm_raised,
                         }
                     )
                 )

@@ -151,7 +151,7 @@ class LocalCompute:
 
 
 def _machine(folder: MachineFolder) -> Machine:
-    ordered, agent = folder.ordered(), folder.agent()
+    ordered, agent = folder.ordered(), folder.agent_of_boot()
     state, error = _state(folder, agent)
     return Machine(
         provider_instance_id=folder.id,

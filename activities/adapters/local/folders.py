@@ -96,6 +96,11 @@ class MachineFolder:
     def agent(self) -> AgentFacts | None:
         return _read(self.path / "agent.json", AgentFacts)
 
+    def agent_of_boot(self) -> AgentFacts | None:
+        """None while the agent of the installed boot has said nothing: what an earlier one left says nothing of this one."""
+        agent, boot = self.agent(), self.boot()
+        return None if agent and boot and agent.generation != boot.generation else agent
+
     def boot(self) -> BootData | None:
         return _read(self.path / "boot.json", BootData)
 

@@ -87,6 +87,8 @@ class Volume(BaseModel):
     billed_from: datetime | None = None
     billed_until: datetime | None = None
     price_eur_per_hour: str | None = None  # Decimal as text, where the provider bills it apart
+    billing_increment_s: int = 1
+    billing_minimum_s: int = 0
 
 
 class Ended(BaseModel):
