@@ -13,12 +13,14 @@ An activity that touches the world declares its points and passes them on its wa
 Every declared activity also has `after_return`, which the worker's interceptor reaches once the result exists and before
 the server hears of it. `CRASH_POINTS` is the list that the chaos tests walk.
 
-`QUARTERDECK_CRASH_AT=create_machine:after_call` selects one point. With `QUARTERDECK_CRASH_ONCE=<path>` the process creates
-that file first and survives if it is there already: one kill however many processes and retries pass the line.
+`QUARTERDECK_CRASH_AT=create_machine:after_call` selects one point, `create_machine:after_call@3` its third pass in a process.
+With `QUARTERDECK_CRASH_ONCE=<path>` the process creates that file first and survives if it is there already: one kill however
+many processes and retries pass the line. Passes while it is there do not count.
 """
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
@@ -33,6 +35,8 @@ CRASH_POINTS: dict[str, tuple[CrashPoint, ...]] = {}
 """Activity name -> its points in the order in which they are passed. Complete once every activity module is imported."""
 
 _ORIGINS: dict[str, str] = {}
+_PASSES: Counter[str] = Counter()
+"""How often this process passed the selected point while that was armed."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,7 +76,8 @@ def crash_point(activity_name: str, point: CrashPoint) -> None:
     """
     if point not in CRASH_POINTS.get(activity_name, ()):
         raise UnknownCrashPoint(f"{activity_name}:{point} is passed but not declared")
-    if os.environ.get(CRASH_AT) == f"{activity_name}:{point}" and _first_time():
+    selected, _, nth = os.environ.get(CRASH_AT, "").partition("@")
+    if selected == f"{activity_name}:{point}" and _is_due(int(nth or 1)) and _first_time():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -85,11 +90,19 @@ def every_crash_point() -> list[str]:
 
 def refuse_unknown_selection() -> None:
     """Called when a worker starts, with all its activities imported. Raises UnknownCrashPoint for a selection of nothing."""
-    selected = os.environ.get(CRASH_AT)
-    if selected and selected not in every_crash_point():
+    selected, _, nth = os.environ.get(CRASH_AT, "").partition("@")
+    if selected and (selected not in every_crash_point() or not (nth or "1").isdecimal()):
         raise UnknownCrashPoint(
-            f"{CRASH_AT}={selected} names no crash point: {', '.join(every_crash_point()) or 'none exist'}"
+            f"{CRASH_AT}={os.environ[CRASH_AT]} names no crash point: {', '.join(every_crash_point()) or 'none exist'}"
         )
+
+
+def _is_due(nth: int) -> bool:
+    marker = os.environ.get(CRASH_ONCE)
+    if marker and Path(marker).exists():
+        return False
+    _PASSES[os.environ[CRASH_AT]] += 1
+    return _PASSES[os.environ[CRASH_AT]] >= nth
 
 
 def _first_time() -> bool:

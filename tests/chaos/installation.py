@@ -74,7 +74,7 @@ class Installation:
         model = "mock-echo-model" if provider == "mock" else "smollm2-135m-instruct"
         body = {"model_id": model, "provider_code": provider, **order}
         if provider == "mock":
-            body.setdefault("instance_type", "mock-local-instance")
+            body.setdefault("instance_type", "sim-l4-1-24g")  # billed, and with a volume that is
         answers = await asyncio.gather(*(self.call("POST", "/deployments", body=body) for _ in range(count)))
         assert all(answer.status_code == 200 for answer in answers), [answer.text for answer in answers]
         return [UUID(answer.json()["instance_id"]) for answer in answers]

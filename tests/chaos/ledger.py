@@ -28,6 +28,9 @@ class Made:
     ended: dict[str, datetime | None] = field(default_factory=dict)
     """Machine -> the moment its billing stopped; None for one that was never billed."""
     live_volumes: list[str] = field(default_factory=list)
+    ended_volumes: dict[str, datetime | None] = field(default_factory=dict)
+    addresses: list[tuple[str, int]] = field(default_factory=list)
+    """Where the live machines answer."""
     processes: list[int] = field(default_factory=list)
     """Agents on this machine; for a simulated one there are none."""
 
@@ -46,12 +49,18 @@ async def made_outside(installation: Installation) -> dict[UUID, Made]:
 
 async def _simulated(installation: Installation) -> dict[UUID, Made]:
     ledger = (await installation.cloud.get("/sim/ledger", params={"group_prefix": INSTANCE_TAG})).json()
-    stopped = {one["id"]: one["billed_until"] for one in ledger["machines"]}
+    stopped = {one["id"]: one["billed_until"] for one in [*ledger["machines"], *ledger["volumes"]]}
+    shown = (await installation.cloud.get("/v1/instances", params={"limit": 500})).json()["instances"]
+    addresses = {one["id"]: one["address"] for one in shown if one["address"]}
     return {
         UUID(tag.removeprefix(INSTANCE_TAG)): Made(
             live=group["live_machines"],
             ended={one: _moment(stopped[one]) for one in group["ended_machines"]},
             live_volumes=group["live_volumes"],
+            ended_volumes={one: _moment(stopped[one]) for one in group["ended_volumes"]},
+            addresses=[
+                (found["host"], found["port"]) for one in group["live_machines"] if (found := addresses.get(one))
+            ],
         )
         for tag, group in ledger["groups"].items()
     }
@@ -70,6 +79,7 @@ def _on_this_machine(folder: Path) -> dict[UUID, Made]:
         else:
             one.live.append(machine.name)
         one.processes += agents.get(str(machine), [])
+        one.addresses += [address for process in agents.get(str(machine), []) for address in _listening(process)]
     return made
 
 
@@ -81,6 +91,15 @@ def _agents() -> dict[str, list[int]]:
         if "node" in command and "--home" in command and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.setdefault(command[command.index("--home") + 1], []).append(process.pid)
     return found
+
+
+def _listening(process_id: int) -> list[tuple[str, int]]:
+    """Where the process takes connections, by the kernel's word."""
+    try:
+        connections = psutil.Process(process_id).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return []
+    return [(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN]
 
 
 async def verify(installation: Installation, instances: Sequence[UUID], *, at_most_one: bool = False) -> None:
@@ -99,7 +118,11 @@ async def verify(installation: Installation, instances: Sequence[UUID], *, at_mo
         fewest = 0 if at_most_one else 1
         if not fewest <= made.ever <= 1:
             wrong.append(f"{instance_id}: {made.ever} machines were made: {made}")
-        is_over = rows[instance_id]["status"] == "terminated"
+        row = rows[instance_id]
+        is_over = row["status"] == "terminated"
+        if row["status"] == "ready" and (row["endpoint_host"], row["endpoint_port"]) not in made.addresses:
+            told = f"{row['endpoint_host']}:{row['endpoint_port']}"
+            wrong.append(f"{instance_id}: is ready at {told}, its machine answers at {made.addresses}")
         wrong += [f"{instance_id}: {text}" for text in (_gone(made, its_bills) if is_over else _alive(made, its_bills))]
     assert not wrong, "\n".join(wrong)
 
@@ -113,6 +136,8 @@ def _alive(made: Made, bills: Sequence[Row]) -> list[str]:
     running = [bill for bill in bills if bill["closed_at"] is None and bill["usage_kind"] == "compute"]
     if len(running) != 1:
         wrong.append(f"has {len(running)} running bills")
+    billed = {bill["provider_resource_id"] for bill in bills if bill["closed_at"] is None}
+    wrong += [f"the outside bills {volume}, we do not" for volume in made.live_volumes if volume not in billed]
     return wrong
 
 
@@ -122,13 +147,13 @@ def _gone(made: Made, bills: Sequence[Row]) -> list[str]:
         wrong.append(f"is terminated and still has {made}")
     wrong += [f"its bill for {bill['provider_resource_id']} still runs" for bill in bills if bill["closed_at"] is None]
     billed = {bill["provider_resource_id"]: bill["closed_at"] for bill in bills}
-    for machine, stopped_at in made.ended.items():
+    for resource, stopped_at in {**made.ended, **made.ended_volumes}.items():
         if stopped_at is None:
             continue
-        if machine not in billed:
-            wrong.append(f"the outside billed {machine}, we did not")
-        elif billed[machine] is not None and abs(billed[machine] - stopped_at) > CLOCK_TOLERANCE:
-            wrong.append(f"{machine} was billed until {stopped_at}, by us until {billed[machine]}")
+        if resource not in billed:
+            wrong.append(f"the outside billed {resource}, we did not")
+        elif billed[resource] is not None and abs(billed[resource] - stopped_at) > CLOCK_TOLERANCE:
+            wrong.append(f"{resource} was billed until {stopped_at}, by us until {billed[resource]}")
     return wrong
 
 

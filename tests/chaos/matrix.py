@@ -6,7 +6,6 @@ costs one start of a worker, and lanes wait for time-outs side by side.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,11 +40,17 @@ class Kill:
     provider: str
     point: str
     work: Work
+    nth: int = 1
+    """At which pass of the point: the transactions of an owner differ from one pass to the next."""
     seed: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.provider}-{self.work}-{self.point}" + (f"-seed{self.seed}" if self.seed else "")
+        return f"{self.provider}-{self.work}-{self.selection}" + (f"-seed{self.seed}" if self.seed else "")
+
+    @property
+    def selection(self) -> str:
+        return self.point if self.nth == 1 else f"{self.point}@{self.nth}"
 
 
 @dataclass
@@ -86,8 +91,6 @@ class Lane:
         kill = outcome.kill
         subjects = await self._subjects(kill, INSTANCES_PER_KILL[kill.provider])
         self._markers[number].unlink()
-        if kill.seed:
-            await asyncio.sleep(random.Random(f"{kill.name}").uniform(0, 0.5))
         subjects = await self._begin(kill, subjects)
         assert await self.installation.worker.killed_itself(DIES_WITHIN_S), "the worker was not killed at its point"
         assert self._markers[number].exists(), "the worker died elsewhere than at its point"
@@ -149,7 +152,7 @@ class Lane:
             await self.installation.worker.start()
             return
         self._markers[number].touch()
-        selection = {CRASH_AT: self.kills[number].point, CRASH_ONCE: str(self._markers[number])}
+        selection = {CRASH_AT: self.kills[number].selection, CRASH_ONCE: str(self._markers[number])}
         await self.installation.worker.start(**selection)
 
     async def _end_all(self) -> None:

@@ -38,15 +38,19 @@ def worker_points() -> list[str]:
     return [point for point in crash.every_crash_point() if point.partition(":")[0] in activities]
 
 
-def cases(*, with_every_work: bool) -> list[tuple[str, Work]]:
-    """Every point, with the kinds of work that pass it or the first of them.
+PASSES_PER_INSTANCE: Final[dict[tuple[str, Work], int]] = {
+    ("project_instance", Work.PROVISION): 6,
+    ("project_instance", Work.REINSTALL): 4,
+    ("project_instance", Work.TERMINATE): 3,
+}
+"""At least so many passes of a point for each instance under way, where that is more than one."""
 
-    The kinds take turns, so that instances are made before they end.
-    """
+
+def cases() -> list[tuple[str, Work]]:
+    """Every point with every kind of work that passes it. The kinds take turns, so that instances are made before they end."""
     turns: dict[Work, list[str]] = {work: [] for work in Work}
     for point in worker_points():
-        kinds = PASSED_DURING[point.partition(":")[0]]
-        for work in kinds if with_every_work else kinds[:1]:
+        for work in PASSED_DURING[point.partition(":")[0]]:
             turns[work].append(point)
     ordered: list[tuple[str, Work]] = []
     while any(turns.values()):

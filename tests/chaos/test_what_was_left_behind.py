@@ -38,6 +38,8 @@ async def test_no_secret_and_no_prompt_was_kept(installation: Installation) -> N
         assert answer.status_code == 202, answer.text
     await installation.until(made, lambda row: row["status"] == "ready" and row["generation"] == 2, 30.0)
     secrets += _secrets_of(installation)
+    for model in ("mock-echo-model", "smollm2-135m-instruct"):
+        await _ask(installation, model, prompt)
     await installation.terminate(*made)
     await installation.until_status(made, "terminated")
     client = await installation.temporal_client()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,32 @@ def run(**environment: str) -> tuple[int, list[str]]:
 )
 def test_the_selected_point_kills_before_anything_more_happens(selected: str, passed: list[str]) -> None:
     assert run(QUARTERDECK_CRASH_AT=selected) == (-signal.SIGKILL, passed)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_later_pass_can_be_selected(nth: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Passes while the file of an earlier kill is still there do not count."""
+
+    @crash_points("after_call")
+    def delete_machine() -> None: ...
+
+    killed: list[int] = []
+    monkeypatch.setattr(crash.os, "kill", lambda _pid, number: killed.append(number))
+    marker = tmp_path / "done"
+    marker.touch()
+    monkeypatch.setenv("QUARTERDECK_CRASH_AT", f"delete_machine:after_call@{nth}")
+    monkeypatch.setenv("QUARTERDECK_CRASH_ONCE", str(marker))
+    monkeypatch.setattr(crash, "_PASSES", Counter())
+    crash.refuse_unknown_selection()
+    for _ in range(5):
+        crash_point("delete_machine", "after_call")
+    marker.unlink()
+    for _ in range(1, nth):
+        crash_point("delete_machine", "after_call")
+    assert killed == []
+    for _ in range(3):
+        crash_point("delete_machine", "after_call")
+    assert killed == [signal.SIGKILL]
 
 
 @pytest.mark.parametrize("environment", [{}, {"QUARTERDECK_CRASH_AT": "delete_machine:after_call"}])
@@ -109,7 +136,9 @@ def test_two_activities_of_one_name_are_refused_at_import() -> None:
         crash_points(name="same")(two)
 
 
-@pytest.mark.parametrize("selected", ["delete_machine:after_cal", "delete_machine", ":", "after_call"])
+@pytest.mark.parametrize(
+    "selected", ["delete_machine:after_cal", "delete_machine", ":", "after_call", "delete_machine:after_call@x"]
+)
 def test_a_worker_refuses_to_start_with_a_selection_of_nothing(selected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     @crash_points()
     def delete_machine() -> None: ...
