@@ -2,8 +2,8 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/quarterdeck
-COPY requirements.lock .
-RUN /opt/quarterdeck/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
+COPY requirements-runtime.lock .
+RUN /opt/quarterdeck/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY workflows workflows

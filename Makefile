@@ -60,10 +60,11 @@ chaos: $(READY)  ## the full matrix of crash points
 docs: $(READY)  ## write the documents that are made from the code
 	@$(BIN)/python -m models.settings.reference > docs/settings.md
 
-lock: $(READY)  ## resolve requirements.lock anew (needs uv)
+lock: $(READY)  ## resolve both lock files anew (needs uv)
 	@command -v uv > /dev/null || { echo "quarterdeck: uv is missing: pip install uv" >&2; exit 2; }
 	@uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-header \
 		--quiet --output-file requirements.lock
+	@$(BIN)/python -m scripts.runtime_lock
 
 clean:  ## remove the environment and caches; the data in .quarterdeck stays
 	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,17 +1,22 @@
 """`python -m api`: one API process on uvicorn and uvloop."""
 
+import asyncio
 import gc
+import logging
 import sys
 from collections.abc import Sequence
 from socket import socket
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
 from api.http.protocol import HttpProtocol
 from models.settings import Settings, SettingsError, load_settings
+
+logger = logging.getLogger(__name__)
 
 CANNOT_START = 2
 GRACE_S = 2
@@ -21,6 +26,24 @@ KEEP_ALIVE_S = 75
 closes first decides, and a request sent while the server closes is lost without an answer."""
 YOUNG_OBJECTS = 10_000
 """New objects after which the collector looks for garbage cycles (Python's default is 700)."""
+
+
+class CutShort:
+    """An application whose requests may be cut off when the server stops: a long answer of a model, an upload that never ends.
+
+    uvicorn cancels what is still under way after `GRACE_S`, and would log each as a failure of the application.
+    """
+
+    def __init__(self, app: ASGIApp, state: AppState) -> None:
+        self._app, self._state = app, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._state.event_feed.stopping:
+                raise
+            logger.info("cut off %s, which was still under way %d s after the stop", scope.get("path"), GRACE_S)
 
 
 class ApiServer(uvicorn.Server):
@@ -48,7 +71,7 @@ def server(settings: Settings) -> ApiServer:
     """A server that is not running yet. Raises SettingsError."""
     state = build_state(settings)
     config = uvicorn.Config(
-        create_app(state),
+        CutShort(create_app(state), state),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",

@@ -228,7 +228,7 @@ def problem_of(response: httpx.Response) -> CommandFailed:
     return CommandFailed(
         message,
         code=code if isinstance(code, str) else f"HTTP_{response.status_code}",
-        exit_code=exit_code_of(response.status_code),
+        exit_code=exit_code_of(response.status_code, code if isinstance(code, str) else None),
         status=response.status_code,
         request_id=_text(document.get("request_id")) or response.headers.get("x-request-id"),
         details=details if isinstance(details, dict) else {"details": details} if details else {},

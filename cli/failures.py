@@ -30,10 +30,15 @@ _BY_STATUS = {
     422: ExitCode.USAGE,
 }
 
+_BY_CODE = dict.fromkeys(
+    ("INVALID_MODEL", "UNKNOWN_PROVIDER", "INVALID_ZONE", "INVALID_INSTANCE_TYPE"), ExitCode.NOT_FOUND
+)
+"""Orders that name something which does not exist: the API answers 400, since the path was found (contract/fleet.md)."""
 
-def exit_code_of(status: int) -> ExitCode:
-    """The exit code for an HTTP status that is not a success."""
-    return _BY_STATUS.get(status, ExitCode.FAILURE)
+
+def exit_code_of(status: int, code: str | None = None) -> ExitCode:
+    """The exit code for an HTTP status that is not a success, and the code of the error."""
+    return _BY_CODE.get(code or "") or _BY_STATUS.get(status, ExitCode.FAILURE)
 
 
 class CommandFailed(Exception):

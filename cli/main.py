@@ -1,60 +1,48 @@
-"""The command line: which words there are, and which module answers each."""
+"""The console script. It needs no installed package itself, so that it can hand over to a program, or say what is missing."""
 
+import json
 import signal
 import sys
 from io import TextIOWrapper
 from types import FrameType
 
-import typer
-
-from cli.commands import account, action_logs, chat, instances, model_catalog, operations
-from cli.commands.handover import PROGRAMS, SUMMARIES, hand_over
-
-app = typer.Typer(
-    name="quarterdeck",
-    help="The command post of an AI platform: machines, model serving and their bills.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 no valid key, 5 conflict, 6 budget, "
-    "7 not watched to the end: the operation goes on.",
-)
-
-app.command("deploy")(instances.deploy)
-app.command("instances")(instances.instances)
-app.command("instance")(instances.instance)
-app.command("terminate")(instances.terminate)
-app.command("reinstall")(instances.reinstall)
-app.command("archive")(instances.archive)
-app.command("operations")(operations.operations)
-app.command("models")(model_catalog.models)
-app.command("chat")(chat.chat)
-app.command("logs")(action_logs.logs)
-app.command("whoami")(account.whoami)
-
-
-def _listed(context: typer.Context) -> None:
-    """For `--help` and completion only: `main` hands over before arguments are parsed."""
-    hand_over(context.info_name or "", context.args)
-
-
-for _name in PROGRAMS:
-    app.command(_name, help=SUMMARIES[_name], add_help_option=False)(_listed)
+from cli.commands.handover import PROGRAMS, hand_over
+from cli.failures import CommandFailed, ExitCode, wrong_usage
 
 
 def main() -> None:
-    """The console script. Ends the process."""
+    """Ends the process."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in PROGRAMS:
         hand_over(arguments[0], arguments[1:])
-    if not all(_is_text(argument) for argument in arguments):
-        sys.stderr.write("Error: an argument is not valid text in this locale\n")
-        raise SystemExit(2)
+    as_json = "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
     signal.signal(signal.SIGTERM, _end)
+    if not all(_is_text(argument) for argument in arguments):
+        raise SystemExit(_refused(wrong_usage("an argument is not valid text in this locale"), as_json=as_json))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a character gets `?`, not a traceback
-    app(arguments, prog_name="quarterdeck")
+    try:
+        from cli.application import run  # noqa: PLC0415  (it needs what may be missing)
+
+        code = run(arguments, as_json=as_json)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in {"cli", "models"}:
+            raise
+        failure = CommandFailed(
+            f"{missing} is not installed: run `make clean up`; `quarterdeck doctor` lists everything missing",
+            code="MISSING_DEPENDENCY",
+            exit_code=ExitCode.USAGE,
+        )
+        code = _refused(failure, as_json=as_json)
+    raise SystemExit(code)
+
+
+def _refused(failure: CommandFailed, *, as_json: bool) -> int:
+    text = json.dumps(failure.as_json(), separators=(",", ":")) if as_json else f"Error: {failure.message}"
+    sys.stderr.write(f"{text}\n")
+    return failure.exit_code
 
 
 def _end(signal_number: int, _frame: FrameType | None) -> None:

@@ -20,7 +20,8 @@ STEP_LABELS = {
 }
 """What each completed step means to a person; a step that this version does not know reads as its code in words."""
 
-_BOOTS = frozenset({OperationKind.INSTANCE_PROVISION.value, OperationKind.INSTANCE_REINSTALL.value})
+REINSTALL = OperationKind.INSTANCE_REINSTALL.value
+_BOOTS = frozenset({OperationKind.INSTANCE_PROVISION.value, REINSTALL})
 
 
 def step_label(code: str) -> str:
@@ -48,7 +49,12 @@ class Snapshot:
 
 
 def snapshot(operation: dict[str, Any], instance: dict[str, Any] | None, now: datetime) -> Snapshot:
-    """Percent and steps are the instance's while it boots, the operation's own otherwise."""
+    """Percent and steps are the instance's while it boots, the operation's own otherwise.
+
+    A reinstallation that has not begun finds the instance as its previous boot left it, which says nothing about this one.
+    """
+    if operation.get("kind") == REINSTALL and operation.get("status") == OperationStatus.PENDING.value:
+        instance = None
     boots = operation.get("kind") in _BOOTS and instance is not None
     source = instance if boots and instance is not None else {}
     steps = source.get("completed_steps")

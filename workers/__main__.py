@@ -5,10 +5,15 @@ Each command imports what it needs when it is chosen, so that `doctor` works whe
 
 import argparse
 import importlib
+import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 CANNOT_START = 2
+OUR_PACKAGES = frozenset({"api", "workflows", "activities", "workers", "models", "cli", "simcloud", "node"})
+EXPECTED = frozenset({"SettingsError", "StartError", "TemporalUnreachable", "OperationalError"})
+"""Failures whose message a person can act on. By name, since their modules may not have been importable."""
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -31,7 +36,7 @@ def _down(options: argparse.Namespace) -> int:
     from models.settings import load_settings
     from workers.embedded.down import down
 
-    return down(load_settings(), instances=options.instances)
+    return down(load_settings(), instances=options.instances, as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -66,38 +71,65 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
     try:
         if words and words[0] in PROGRAMS:
             module, _ = PROGRAMS[words[0]]
             return int(importlib.import_module(module).main(words[1:]))
         options = _parser().parse_args(words)
         return COMMANDS[options.command][0](options)
+    except _WrongUsage as error:
+        return _refuse(str(error), "USAGE", as_json=as_json, before=error.usage)
     except ModuleNotFoundError as error:
-        return _cannot_start(
-            f"{error.name} is not installed: run `make up`, or `quarterdeck doctor` for everything missing"
+        missing = (error.name or "").partition(".")[0]
+        if missing in OUR_PACKAGES:
+            raise
+        return _refuse(
+            f"{missing} is not installed: run `make clean up`; `quarterdeck doctor` lists everything missing",
+            "MISSING_DEPENDENCY",
+            as_json=as_json,
         )
     except Exception as error:
-        if not _is_expected(error):
+        if EXPECTED.isdisjoint(kind.__name__ for kind in type(error).__mro__):
             raise
-        return _cannot_start(str(error).strip().splitlines()[0])
+        return _refuse(str(error).strip().splitlines()[0], "CANNOT_START", as_json=as_json)
 
 
-def _is_expected(error: Exception) -> bool:
-    """Whether the message is one that a person can act on. By name, since their modules may not have been importable."""
-    return any(kind.__name__ in {"SettingsError", "StartError", "OperationalError"} for kind in type(error).__mro__)
-
-
-def _cannot_start(reason: str) -> int:
-    sys.stderr.write(f"quarterdeck: {reason}\n")
+def _refuse(reason: str, code: str, *, as_json: bool, before: str = "") -> int:
+    """Says why on standard error; with `--json` in the shape that every command of `quarterdeck` has (docs/cli.md)."""
+    if as_json:
+        ours_alone: dict[str, object] = {
+            "status": None,
+            "request_id": None,
+            "operation_id": None,
+            "details": {},
+        }  # the API had no part in it
+        document = {"error": reason, "code": code, **ours_alone, "exit_code": CANNOT_START}
+        sys.stderr.write(json.dumps(document, separators=(",", ":")) + "\n")
+    else:
+        sys.stderr.write(f"{before}quarterdeck: {reason}\n")
     return CANNOT_START
 
 
+class _WrongUsage(Exception):
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that leaves it to `main` to say what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _WrongUsage(message, self.format_usage())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="quarterdeck", description="What runs on this machine.")
+    parser = _Parser(prog="quarterdeck", description="What runs on this machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in (COMMANDS | PROGRAMS).items():
         command = commands.add_parser(name, help=text, description=text)
-        if name in {"status", "doctor"}:
+        if name in {"status", "down", "doctor"}:
             command.add_argument("--json", action="store_true", help="as JSON")
         if name == "down":
             command.add_argument(

@@ -10,7 +10,9 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-FIELDS = ("email", "password", "api_key", "api_url", "temporal_ui_url")
+FIELDS = ("email", "password", "api_key", "api_url")
+"""Without these it is no admin file. `temporal_ui_url` is null where nobody said which it is."""
+NOT_SET = "not set (QUARTERDECK_TEMPORAL_UI_URL)"
 
 
 class AdminFileError(Exception):
@@ -23,7 +25,7 @@ class AdminCredentials:
     password: str = field(repr=False)
     api_key: str = field(repr=False)
     api_url: str
-    temporal_ui_url: str
+    temporal_ui_url: str | None
 
 
 class AdminFile:
@@ -53,7 +55,7 @@ class AdminFile:
     def discard_pending(self) -> None:
         self._pending.unlink(missing_ok=True)
 
-    def update_addresses(self, *, api_url: str, temporal_ui_url: str) -> None:
+    def update_addresses(self, *, api_url: str, temporal_ui_url: str | None) -> None:
         """Let a published file name where things listen now. A file that is absent or damaged is left alone."""
         try:
             current = self.read()
@@ -77,7 +79,9 @@ def _read(path: Path) -> AdminCredentials | None:
     values = [content.get(name) if isinstance(content, dict) else None for name in FIELDS]
     if not all(isinstance(value, str) and value for value in values):
         raise AdminFileError(f"{path} lacks one of {', '.join(FIELDS)}")
-    return AdminCredentials(*map(str, values))
+    email, password, api_key, api_url = map(str, values)
+    web_ui = content.get("temporal_ui_url")
+    return AdminCredentials(email, password, api_key, api_url, web_ui if isinstance(web_ui, str) and web_ui else None)
 
 
 def _write(path: Path, credentials: AdminCredentials) -> None:

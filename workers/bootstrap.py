@@ -2,7 +2,8 @@
 
 Run at every start, after the migrations. It adds what is missing (`models.repositories.seeding`), and on the first start of all
 creates the organization and its administrator. Run again it changes nothing and prints nothing; killed anywhere, the next run
-finishes the work with the same credentials (`workers.admin_file`).
+finishes the work with the same credentials (`workers.admin_file`). Password and key are printed only to a terminal or to who asks
+for them: what a container prints is kept in a log.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from models.repositories.database import Database
 from models.repositories.seeding import Host, seed
 from models.settings import Settings, SettingsError, load_settings
 from models.settings.derived import DatabaseRole, database_url, public_url, temporal_ui_url
-from workers.admin_file import AdminCredentials, AdminFile, AdminFileError
+from workers.admin_file import NOT_SET, AdminCredentials, AdminFile, AdminFileError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -32,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m workers bootstrap", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--admin-file", type=Path, required=True, help="where the administrator's credentials are written"
+    )
+    parser.add_argument(
+        "--show-credentials", action="store_true", help="print password and API key where it is no terminal, too"
     )
     arguments = parser.parse_args(argv)
     try:
@@ -44,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
     except AppError as error:
         return _refuse(error.message, EXIT_FAILED)
     if created is not None:
-        sys.stdout.write(_announcement(created, arguments.admin_file))
+        is_for_eyes = arguments.show_credentials or sys.stdout.isatty()
+        sys.stdout.write((_announcement if is_for_eyes else _whereabouts)(created, arguments.admin_file))
     return EXIT_OK
 
 
@@ -114,7 +119,14 @@ def _announcement(credentials: AdminCredentials, path: Path) -> str:
         f"  password  {credentials.password}\n"
         f"  API key   {credentials.api_key}\n"
         f"  API       {credentials.api_url}\n"
-        f"  Temporal  {credentials.temporal_ui_url}\n"
+        f"  Temporal  {credentials.temporal_ui_url or NOT_SET}\n"
+    )
+
+
+def _whereabouts(credentials: AdminCredentials, path: Path) -> str:
+    return (
+        f"The installation has its administrator, {credentials.email}.\n"
+        f"Password and API key are in {path}, readable by its owner only.\n"
     )
 
 

@@ -26,6 +26,10 @@ from workers import registry
 from workers.dispatcher import Dispatcher
 from workers.registry import QueueRegistration
 
+ORCHESTRATION, RECORDS = "orchestration", "records"
+QUEUES = (ORCHESTRATION, RECORDS, MOCK, LOCAL)
+"""What a worker can be told to serve, and serves all of when it is told nothing: these need no credentials."""
+
 CLOUD_TIMEOUT_S = 30.0
 """Time-out of one call to a provider's API. `activities.machines.SETTLE_S` counts on it."""
 
@@ -46,7 +50,7 @@ class WorkerObjects:
 
 @asynccontextmanager
 async def compose(settings: Settings) -> AsyncIterator[WorkerObjects]:
-    """The objects, closed at the end. Raises RuntimeError when Temporal cannot be reached, SettingsError."""
+    """The objects, closed at the end. Raises TemporalUnreachable, SettingsError."""
     async with AsyncExitStack() as stack:
         key = derived.installation_key(settings)
         url = derived.database_url(settings, DatabaseRole.WORKER)
@@ -82,19 +86,13 @@ def owner_limits(settings: Settings, installation_key: bytes) -> OwnerLimits:
 
 
 def queues(settings: Settings, objects: WorkerObjects, names: set[str]) -> list[QueueRegistration]:
-    """The registrations of the queues named; all that need no credentials when none is named.
-
-    Raises ValueError for a name that no queue has.
-    """
+    """The registrations of those `QUEUES` that are named; all of them when none is."""
     makers: dict[str, Callable[[], QueueRegistration]] = {
-        "orchestration": lambda: registry.orchestration(objects.instances),
-        "records": lambda: registry.records(objects.instances, objects.sweeper, objects.samples),
+        ORCHESTRATION: lambda: registry.orchestration(objects.instances),
+        RECORDS: lambda: registry.records(objects.instances, objects.sweeper, objects.samples),
         MOCK: lambda: registry.machines("cloud-mock", objects.machines(_mock(settings, objects.http))),
         LOCAL: lambda: registry.machines(f"runner@{settings.runner_zone}", objects.machines(_local(settings))),
     }
-    unknown = names - makers.keys()
-    if unknown:
-        raise ValueError(f"no such queue or provider: {', '.join(sorted(unknown))}; known: {', '.join(makers)}")
     return [make() for name, make in makers.items() if not names or name in names]
 
 

@@ -1,5 +1,6 @@
 """`quarterdeck migrate`: the database that the settings name, brought to this version."""
 
+import time
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
@@ -10,13 +11,20 @@ from models.migrations import ensure_roles, upgrade
 from models.settings import Settings
 from models.settings.derived import DatabaseRole, as_role, database_password, database_url, installation_key
 
+PATIENCE_S = 30.0
+"""A server that starts with everything else may listen later than its container says that it is there."""
+RETRY_EVERY_S = 0.5
+CONNECT_TIMEOUT_S = 5
 
-def migrate(settings: Settings) -> None:
+
+def migrate(settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
     """Running it again changes nothing. A superuser's URL is used to make the roles; tables belong to the owner role.
 
-    Raises SettingsError, psycopg.OperationalError.
+    Raises SettingsError, psycopg.OperationalError: after `patience_s` for a server that does not answer, at once for one
+    that turns this user away.
     """
     url = database_url(settings, DatabaseRole.OWNER)
+    _wait_for_server(url, patience_s)
     if _is_superuser(url):
         passwords = _passwords(settings)
         prepare_database(url, passwords)
@@ -30,6 +38,27 @@ def prepare_database(admin_url: str, passwords: Mapping[DatabaseRole, str]) -> N
         connection.execute("SET client_min_messages = warning")
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     ensure_roles(admin_url, passwords)
+
+
+def _wait_for_server(url: str, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S).close()
+        except psycopg.OperationalError as error:
+            if _is_turned_away(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_EVERY_S)
+        else:
+            return
+
+
+def _is_turned_away(error: psycopg.OperationalError) -> bool:
+    """Whether the server had come to ask for the password. One that is starting up refuses before that, and libpq gives its
+    refusals no SQLSTATE.
+    """
+    attempt = error.pgconn
+    return attempt is not None and (attempt.used_password or attempt.needs_password)
 
 
 def _is_superuser(url: str) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 
 from temporalio.client import (
@@ -24,7 +24,9 @@ from temporalio.worker import Worker
 from activities.runtime.logs import configure_logging
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
-from workers.composition import WorkerObjects, compose, queues
+from workers.composition import QUEUES, WorkerObjects, compose, queues
+from workers.embedded.errors import StartError
+from workers.namespace import claim_namespace, installation_id
 from workers.readiness import announce_ready
 from workers.registry import QueueRegistration
 from workflows.schedules import SCHEDULES, ScheduleSpecification
@@ -48,11 +50,15 @@ sandbox takes a third of a megabyte (benchmarks/fleet.py).
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Runs until it is stopped. Raises StartError, TemporalUnreachable, SettingsError when it cannot run here."""
     parser = argparse.ArgumentParser(prog="quarterdeck worker", description=__doc__)
     parser.add_argument("--provider", action="append", default=[], help="serve this provider's queue")
-    parser.add_argument("--queues", default="", help="comma list: orchestration, records")
+    parser.add_argument("--queues", default="", help=f"comma list of {', '.join(QUEUES)}")
     options = parser.parse_args(arguments)
-    names = {*options.provider, *(name for name in options.queues.split(",") if name)}
+    names = {*options.provider, *(name.strip() for name in options.queues.split(",") if name.strip())}
+    unknown = names.difference(QUEUES)
+    if unknown:
+        raise StartError(f"no such queue or provider: {', '.join(sorted(unknown))}; known: {', '.join(QUEUES)}")
     settings = load_settings()
     configure_logging(settings.log_level)
     return asyncio.run(_run(settings, names))
@@ -63,6 +69,8 @@ async def _run(settings: Settings, names: set[str]) -> int:
     for received in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(received, stop.set)
     async with compose(settings) as objects:
+        if not await _until(stop, _claim(objects)):
+            return 0
         registrations = queues(settings, objects, names)
         async with contextlib.AsyncExitStack() as stack:
             for registration in registrations:
@@ -72,6 +80,24 @@ async def _run(settings: Settings, names: set[str]) -> int:
             logger.info("serving %s", ", ".join(registration.queue for registration in registrations))
             await _until_stopped(stop, background)
     return 0
+
+
+async def _claim(objects: WorkerObjects) -> None:
+    await claim_namespace(objects.client, await installation_id(objects.database))
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Whether the work came to its end before we were told to stop. Raises what it raises."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        return working.done()
+    finally:
+        for task in (working, stopped):
+            task.cancel()
+        await asyncio.gather(working, stopped, return_exceptions=True)
 
 
 async def _begin_background(

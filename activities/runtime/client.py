@@ -1,5 +1,6 @@
 """Connecting to Temporal with the one plugin: the same for the API, every worker and the tools."""
 
+import asyncio
 from pathlib import Path
 
 from temporalio.client import Client
@@ -10,12 +11,32 @@ from models.domain.keys import Purpose, decode_installation_key, derive
 from models.settings import Settings
 from models.settings.derived import installation_key, temporal_address
 
+CONNECT_TIMEOUT_S = 10.0
+SETTLE_S = 0.3
+"""An attempt that is given up ends in a thread of the SDK's core, which hangs or panics where the interpreter is gone by then."""
+
+
+class TemporalUnreachable(RuntimeError):
+    """Nothing that speaks Temporal's protocol answers there. The message is one line for the operator."""
+
 
 async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     """A client of the configured server and namespace. Lazy: connects at the first call, and the process starts without it.
 
-    Raises RuntimeError when the server cannot be reached and `lazy` is not set.
+    Raises TemporalUnreachable, within `CONNECT_TIMEOUT_S`, when `lazy` is not set.
     """
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await _connect(settings, lazy=lazy)
+    except (RuntimeError, TimeoutError) as error:
+        await asyncio.sleep(SETTLE_S)
+        security = ", and the certificate or API key for it" if _tls(settings) else ""
+        raise TemporalUnreachable(
+            f"Temporal at {temporal_address(settings)} cannot be reached; check QUARTERDECK_TEMPORAL_ADDRESS{security}"
+        ) from error
+
+
+async def _connect(settings: Settings, *, lazy: bool) -> Client:
     previous = settings.installation_key_previous
     older = [decode_installation_key(previous.get_secret_value())] if previous else []
     return await Client.connect(

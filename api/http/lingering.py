@@ -28,7 +28,8 @@ def last_answer(receive: Receive, send: Send) -> Send:
 
 
 async def _linger(receive: Receive) -> None:
-    deadline = time.monotonic() + LINGER_S  # beside the timeout: a caller whose next piece is always there never lets it act
+    # Beside the timeout: a caller whose next piece is always there never lets that act.
+    deadline = time.monotonic() + LINGER_S
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER_S):
             while (await receive()).get("more_body", False) and time.monotonic() < deadline:

@@ -36,7 +36,9 @@ async def allow_decode(state: State) -> Response:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object", "description": "Temporal's JSON of payloads."}}},
+            "content": {
+                "application/json": {"schema": {"type": "object", "description": "Temporal's JSON of payloads."}}
+            },
         }
     },
     responses={

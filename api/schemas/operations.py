@@ -37,11 +37,11 @@ class OperationError(ResponseModel):
 
 
 class OperationLinks(ResponseModel):
-    """`self` and `events` are paths of this API, `temporal_ui` is the workflow's page for operators."""
+    """`self` and `events` are paths of this API, `temporal_ui` is the workflow's page for operators where that UI is known."""
 
     self_: Annotated[str, Field(serialization_alias="self")]
     events: str
-    temporal_ui: str
+    temporal_ui: str | None
 
 
 class OperationRead(ResponseModel):
@@ -83,11 +83,12 @@ class OperationRead(ResponseModel):
 
 
 def links_of(row: Operation, settings: Settings) -> OperationLinks:
+    web_ui = temporal_ui_url(settings)
     workflow = f"/namespaces/{settings.temporal_namespace}/workflows/{quote(row.workflow_id, safe='')}"
     return OperationLinks(
         self_=operation_path(row.id),
         events=f"{operation_path(row.id)}/events",
-        temporal_ui=temporal_ui_url(settings) + workflow,
+        temporal_ui=None if web_ui is None else web_ui + workflow,
     )
 
 

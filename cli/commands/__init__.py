@@ -1,1 +1,1 @@
-"""One module per capability; `cli.main` registers their functions."""
+"""One module per capability; `cli.application` registers their functions."""

@@ -11,7 +11,7 @@ PROGRAMS = {
     "doctor": ("workers", "doctor"),
     "worker": ("workers", "worker"),
     "migrate": ("workers", "migrate"),
-    "api": ("api",),
+    "api": ("workers", "api"),
 }
 """Command -> the module that `python -m` runs, and its first arguments."""
 

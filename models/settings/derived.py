@@ -13,6 +13,7 @@ from models.settings.settings import Environment, Settings, SettingsError
 KEY_FILE = "installation.key"
 POSTGRES_FILE = "postgres.json"
 EMBEDDED_DATABASE = "quarterdeck"
+TEMPORAL_PORT = 7233
 
 
 class DatabaseRole(StrEnum):
@@ -92,8 +93,19 @@ def temporal_address(settings: Settings) -> str:
     return settings.temporal_address or f"127.0.0.1:{settings.temporal_port}"
 
 
-def temporal_ui_url(settings: Settings) -> str:
-    return settings.temporal_ui_url or f"http://127.0.0.1:{settings.temporal_ui_port}"
+def temporal_endpoint(settings: Settings) -> tuple[str, int]:
+    """Host and port of `temporal_address`; the port is Temporal's usual one where the address names none."""
+    host, _, port = temporal_address(settings).rpartition(":")
+    if not port.isdigit():
+        return temporal_address(settings), TEMPORAL_PORT
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def temporal_ui_url(settings: Settings) -> str | None:
+    """None where nobody said where the web UI of an external Temporal is."""
+    if settings.temporal_ui_url is None and settings.temporal_address is None:
+        return f"http://127.0.0.1:{settings.temporal_ui_port}"
+    return settings.temporal_ui_url
 
 
 def instances_dir(settings: Settings) -> Path:

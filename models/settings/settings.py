@@ -99,13 +99,13 @@ class Settings(BaseSettings):
     temporal_address: str | None = None
     """`host:port` of the Temporal frontend. Not set: `quarterdeck up` runs a development server."""
     temporal_namespace: str = "default"
-    """Temporal namespace; it must exist."""
+    """Temporal namespace; it must exist, and belongs to one installation."""
     temporal_port: Port = 7233
     """Port of the embedded Temporal server."""
     temporal_ui_port: Port = 8233
     """Port of the web UI of the embedded Temporal server."""
     temporal_ui_url: HttpUrl | None = None
-    """Address of the Temporal web UI, for links. Default: that of the embedded server."""
+    """Address of the Temporal web UI, for links. Default: that of the embedded server; none with `temporal_address`."""
     temporal_tls: bool = False
     """Connect to Temporal with TLS. A certificate or an API key below turns it on as well."""
     temporal_tls_ca_file: Path | None = None

@@ -226,7 +226,7 @@ class ScriptedApi:
 
     async def _reinstall(self, request: web.Request) -> web.Response:
         row = self._found(self.instances, request)
-        operation = self.operations[self.add_operation("instance.reinstall", row["id"])]
+        operation = self.operations[self.add_operation("instance.reinstall", row["id"], status="pending")]
         return web.json_response({"status": "accepted", "instance_id": row["id"], "operation": operation}, status=202)
 
     async def _archive(self, request: web.Request) -> web.Response:

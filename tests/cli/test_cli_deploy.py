@@ -274,3 +274,20 @@ def test_an_event_stream_that_is_refused_does_not_end_the_waiting(api: ScriptedA
     out, err = process.communicate(timeout=10)
     assert process.returncode == 0, err
     assert "instance.reinstall" in out
+
+
+def test_a_reinstallation_tells_nothing_of_the_boot_before(api: ScriptedApi, quarterdeck: CommandLine):
+    instance_id = api.add_instance(status="ready", progress_percent=100, completed_steps=STEPS)
+    process = quarterdeck.start("reinstall", instance_id, "--yes", "--wait")
+    eventually(lambda: api.operations)
+    operation_id = api.newest_operation()
+    looks = len(api.sent("GET", f"/operations/{operation_id}"))
+    eventually(lambda: len(api.sent("GET", f"/operations/{operation_id}")) > looks + 1)
+    booting = {"status": "booting", "progress_percent": 40, "completed_steps": STEPS[:3]}
+    api.move(operation_id, instance=booting, status="running")
+    time.sleep(0.3)
+    api.move(operation_id, instance={"status": "ready", "progress_percent": 100}, status="succeeded")
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert "Model loaded" not in err
+    assert err.index("pending") < err.index("40 % booting")

@@ -99,6 +99,26 @@ def test_wrong_usage(api: ScriptedApi, quarterdeck: CommandLine, arguments: list
     assert not api.received
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-command"], ["deploy"], ["instances", "--no-such-option"], ["instances", "--status", "happy"],
+     ["operations", "--limit", "x"], ["deploy", "m", "--idempotency-key", ""], ["chat", "\udcff"]],
+)  # fmt: skip
+def test_wrong_usage_with_json_is_one_line_of_json(api: ScriptedApi, quarterdeck: CommandLine, arguments: list[str]):
+    ran = quarterdeck.run(*arguments, "--json")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    told = json.loads(ran.stderr)
+    assert (ran.stderr.count("\n"), told["code"], told["exit_code"]) == (1, "USAGE", 2)
+    assert told["error"]
+    assert not api.received
+
+
+@pytest.mark.parametrize("code", ["INVALID_MODEL", "UNKNOWN_PROVIDER", "INVALID_ZONE", "INVALID_INSTANCE_TYPE"])
+def test_an_order_for_what_does_not_exist_is_not_found(api: ScriptedApi, quarterdeck: CommandLine, code: str):
+    api.refuse("POST", "/deployments", 400, code, "there is no such thing")
+    assert quarterdeck.run("deploy", "m").returncode == 3
+
+
 def test_text_of_the_api_cannot_drive_the_terminal(api: ScriptedApi, quarterdeck: CommandLine):
     api.refuse("GET", "/models", 500, "INTERNAL", "\x1b]0;owned\x07\x1b[2Jbroken", details={"x": "\x1b[31m"})
     ran = quarterdeck.run("models")
@@ -115,7 +135,7 @@ def test_a_refused_order_that_is_kept_is_named(api: ScriptedApi, quarterdeck: Co
 
     api.next_answers("POST", "/deployments", kept)
     ran = quarterdeck.run("deploy", "ghost")
-    assert ran.returncode == 2
+    assert ran.returncode == 3
     assert instance_id in ran.stderr
 
 

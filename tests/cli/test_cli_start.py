@@ -50,7 +50,9 @@ def test_help_is_there_in_less_than_400_ms(tmp_path: Path):
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed(tmp_path: Path):
-    code = "import sys, json, cli.main; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    code = (
+        "import sys, json, cli.application; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code], env=environment(tmp_path, {}), capture_output=True, text=True, check=True
     )
@@ -70,6 +72,29 @@ def test_a_command_of_the_installation_is_handed_over_as_given(
     assert told["module"] == f"{module}.__main__"
     assert told["arguments"] == [*first, *arguments]
     assert ran.returncode == 23
+
+
+@pytest.mark.parametrize("missing", ["typer", "httpx"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_missing_dependency_is_one_line(tmp_path: Path, missing: str, as_json: bool):
+    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError('No module named {missing}', name='{missing}')")
+    env = environment(tmp_path, {"QUARTERDECK_API_KEY": "sk-qd-" + "00" * 32})
+    env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
+    ran = subprocess.run(
+        [*COMMAND, "models", *(["--json"] if as_json else [])], env=env, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+    assert f"{missing} is not installed: run `make clean up`" in ran.stderr
+    if as_json:
+        assert json.loads(ran.stderr)["code"] == "MISSING_DEPENDENCY"
+
+
+@pytest.mark.parametrize("command", sorted(PROGRAMS))
+def test_the_programs_are_handed_over_to_without_any_dependency(programs: dict[str, str], tmp_path: Path, command: str):
+    """`doctor` says what is missing, so it must be reached without what may be missing."""
+    (tmp_path / "first" / "typer.py").write_text("raise ModuleNotFoundError('No module named typer', name='typer')")
+    ran = subprocess.run([*COMMAND, command], env=programs, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 23, ran.stderr
 
 
 def test_signals_and_exit_code_are_the_programs_own(programs: dict[str, str], tmp_path: Path):

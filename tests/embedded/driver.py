@@ -1,5 +1,6 @@
 """A running `quarterdeck up` in a process of its own, on free ports, with small programs in place of ours."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 
 from workers.embedded.home import Home
 from workers.embedded.leftovers import identity_from, recorded_parts
@@ -110,6 +112,18 @@ def command(env: Mapping[str, str], *arguments: str, python: tuple[str, ...] = (
         [sys.executable, *python, "-m", "workers", *arguments],
         env=dict(env), cwd="/", capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
+
+
+def closed_to_us(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """As a file of another user's: permissions do not stop root."""
+    really_open = os.open
+
+    def refuse(path: str | Path, *arguments: int) -> int:
+        if Path(path) == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really_open(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
 
 
 def forget(home: Path) -> None:

@@ -36,7 +36,7 @@ def migrate(*_: str) -> None:
     print("migrated")
 
 
-def bootstrap(_flag: str, path: str) -> None:
+def bootstrap(_flag: str, path: str, *_: str) -> None:
     if not Path(path).exists():
         Path(path).write_text("{}")
         print("password shown-once")

@@ -1,13 +1,14 @@
 """`quarterdeck doctor` names what is wrong, says what to do, and works where the product does not."""
 
+import errno
 import json
 import socket
 from pathlib import Path
 
 import pytest
 
-from tests.embedded.driver import command, environment
-from workers.embedded import doctor
+from tests.embedded.driver import closed_to_us, command, environment
+from workers.embedded import doctor, ports
 
 
 def problems(output: str) -> dict[str, str]:
@@ -49,6 +50,28 @@ def test_bad_settings_are_a_problem(tmp_path: Path) -> None:
 def test_a_home_under_a_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert not doctor.check_home(tmp_path / "file" / "home").ok
+
+
+def test_a_home_of_another_user_is_a_problem_among_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed_to_us(monkeypatch, tmp_path / "up.lock")
+    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
+    findings = list(doctor.examine())
+    assert ["belongs to another user" in finding.text for finding in findings if not finding.ok] == [True]
+
+
+def test_a_port_that_we_may_not_have_is_not_called_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: socket.socket, _address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    found = ports.obstacle(80)
+    assert found is not None
+    assert found.text(80) == "not allowed to listen on port 80"
+    assert "QUARTERDECK_API_PORT" in found.remedy("QUARTERDECK_API_PORT")
+
+
+def test_a_host_that_is_not_ours_is_not_called_used() -> None:
+    assert ports.obstacle(8000, "192.0.2.1") is ports.Obstacle.NO_ADDRESS
 
 
 def test_a_clock_that_was_never_set_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.embedded.driver import closed_to_us
+from workers.__main__ import main as program
 from workers.embedded import processes
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home, ensure_key, is_locked, locked, open_home, write_private, write_record
@@ -158,6 +160,20 @@ def test_a_home_has_one_holder_and_is_free_after_a_crash(tmp_path: Path) -> None
         with pytest.raises(StartError, match="already runs"), locked(home):
             pytest.fail("two holders")
     assert not is_locked(home)
+
+
+def test_a_home_of_another_user_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed_to_us(monkeypatch, tmp_path / "up.lock")
+    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
+    for name in ("status", "down", "up"):
+        assert program([name]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert f"{tmp_path} belongs to another user" in err
+    assert program(["status", "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["code"] == "CANNOT_START"
 
 
 def test_the_installation_key_is_made_once(tmp_path: Path) -> None:

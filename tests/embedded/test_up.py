@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,7 +194,29 @@ def test_a_home_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) ->
 def test_a_missing_dependency_is_one_line(home: Path) -> None:
     result = command(environment(home), "up", python=("-S",))
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
-    assert "is not installed" in result.stderr
+    assert "is not installed: run `make clean up`" in result.stderr
+
+
+def test_an_external_temporal_out_of_reach_is_told_before_anything_starts(home: Path) -> None:
+    env = environment(home)
+    address = f"127.0.0.1:{env['QUARTERDECK_TEMPORAL_PORT']}"
+    result = command(env | {"QUARTERDECK_TEMPORAL_ADDRESS": address}, "up")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        f"quarterdeck: Temporal at {address} cannot be reached; check QUARTERDECK_TEMPORAL_ADDRESS"
+    ]
+    assert list((home / "logs").iterdir()) == []
+
+
+def test_a_part_that_is_not_installed_is_advised_what_installs_it(home: Path) -> None:
+    """`make up` alone installs nothing where it once did."""
+    code = "import sysconfig, sys; sysconfig.get_path = lambda *_: '/nowhere'; from workers.__main__ import main; sys.exit(main(['up']))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment(home, PATH="/nowhere"), cwd="/",
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert "`temporal` is not installed: run `make clean up`" in result.stderr
 
 
 def test_a_bad_setting_is_one_line_without_its_value(home: Path) -> None:
@@ -217,11 +241,22 @@ def test_status_and_down_find_it_from_elsewhere(run: Up) -> None:
     assert (shown.returncode, report["running"]) == (0, True)
     assert {part["name"]: part["pid"] for part in report["parts"]} == run.pids()
     assert {part["health"] for part in report["parts"]} == {"ok"}
-    stopped = command(run.env, "down")
-    assert (stopped.returncode, stopped.stdout.strip()) == (0, "Stopped.")
+    stopped = command(run.env, "down", "--json")
+    assert json.loads(stopped.stdout) == {"home": str(run.home), "stopped": True, "served_instances_ended": 0}
+    assert stopped.returncode == 0
     assert run.process.wait(5) == 0
     assert command(run.env, "status").returncode == 1
-    assert command(run.env, "down").returncode == 0
+    again = command(run.env, "down")
+    assert (again.returncode, "does not run" in again.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [["status", "--jsn"], ["down", "--instances", "now"], ["up", "--fast"]])
+def test_wrong_usage_is_json_where_json_was_asked_for(home: Path, arguments: list[str]) -> None:
+    result = command(environment(home), *arguments, "--json")
+    assert (result.returncode, result.stdout) == (2, "")
+    told = json.loads(result.stderr)
+    assert (told["code"], told["exit_code"]) == ("USAGE", 2)
+    assert "unrecognized arguments" in told["error"]
 
 
 def test_with_external_parts_only_ours_are_started(shared: Up, home: Path) -> None:
@@ -235,3 +270,4 @@ def test_with_external_parts_only_ours_are_started(shared: Up, home: Path) -> No
         assert set(guest.pids()) == {"api", "worker", "simcloud"}
         assert not (home / "postgres").exists()
         assert "QUARTERDECK_DATABASE_URL" in guest.text()
+        assert "not set (QUARTERDECK_TEMPORAL_UI_URL)" in guest.text()

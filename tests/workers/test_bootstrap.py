@@ -30,7 +30,7 @@ def home(tmp_path: Path, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 
 
 def run(home: Path) -> int:
-    return bootstrap.main(["--admin-file", str(home / "admin.json")])
+    return bootstrap.main(["--admin-file", str(home / "admin.json"), "--show-credentials"])
 
 
 def rows(database: TestDatabase, query: str) -> list[tuple[Any, ...]]:
@@ -75,6 +75,33 @@ def test_the_first_start_makes_an_administrator_who_can_sign_in(
     )
     assert owned == [("Quarterdeck", False, "owner", user_id), ("Personal", True, "owner", user_id)]
     assert len(rows(database, "SELECT id FROM installation")) == 1
+
+
+def test_where_output_is_kept_only_the_place_of_the_secrets_is_told(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["--admin-file", str(home / "admin.json")]) == 0
+    credentials = json.loads((home / "admin.json").read_text())
+    shown = capsys.readouterr().out
+    assert str(home / "admin.json") in shown
+    assert credentials["email"] in shown
+    assert credentials["password"] not in shown
+    assert credentials["api_key"] not in shown
+
+
+def test_a_web_ui_that_nobody_named_is_null(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUARTERDECK_TEMPORAL_ADDRESS", "temporal.example:7233")
+    assert run(home) == 0
+    assert json.loads((home / "admin.json").read_text())["temporal_ui_url"] is None
+    assert "not set (QUARTERDECK_TEMPORAL_UI_URL)" in capsys.readouterr().out
+    file = (home / "admin.json").read_bytes()
+    assert run(home) == 0
+    assert (home / "admin.json").read_bytes() == file
+    monkeypatch.setenv("QUARTERDECK_TEMPORAL_UI_URL", "https://temporal.example")
+    assert run(home) == 0
+    assert json.loads((home / "admin.json").read_text())["temporal_ui_url"] == "https://temporal.example"
 
 
 def test_no_secret_is_stored_in_clear(home: Path, database: TestDatabase) -> None:

@@ -66,7 +66,7 @@ def examine() -> Iterator[Finding]:
     try:
         from models.settings import SettingsError, load_settings
     except ImportError as error:
-        yield Finding("settings", ok=False, text=f"cannot be read without {error.name}", remedy="Run `make up`")
+        yield Finding("settings", ok=False, text=f"cannot be read without {error.name}", remedy="Run `make clean up`")
         return
     try:
         settings = load_settings()
@@ -109,7 +109,7 @@ def check_memory() -> Finding:
     try:
         import psutil
     except ImportError:
-        return Finding("memory", ok=False, text="cannot be measured without psutil", remedy="Run `make up`")
+        return Finding("memory", ok=False, text="cannot be measured without psutil", remedy="Run `make clean up`")
     available = psutil.virtual_memory().available
     text = f"{available / 1e9:.1f} GB available"
     return Finding("memory", available >= NEEDED_MEMORY_BYTES, text, "1.5 GB are needed: close something")
@@ -122,14 +122,19 @@ def check_clock() -> Finding:
 
 
 def check_home(home: Path) -> Finding:
-    folder = next(path for path in (home, *home.parents) if path.exists())
+    folder = _nearest(home)
     writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     return Finding("home", writable, str(home), "It is not writable: choose another with QUARTERDECK_HOME")
 
 
 def check_disk(home: Path) -> Finding:
-    free = shutil.disk_usage(next(path for path in (home, *home.parents) if path.exists())).free
+    free = shutil.disk_usage(_nearest(home)).free
     return Finding("disk", free >= NEEDED_DISK_BYTES, f"{free / 1e9:.0f} GB free", "2 GB are needed")
+
+
+def _nearest(home: Path) -> Path:
+    """The home, or the folder nearest to it that we can see."""
+    return next(path for path in (home, *home.parents) if os.access(path, os.F_OK))
 
 
 def check_services(settings: "Settings") -> Iterator[Finding]:
@@ -142,24 +147,37 @@ def check_services(settings: "Settings") -> Iterator[Finding]:
     if settings.temporal_address is None:
         yield _runs("temporal", _temporal_binary)
     else:
-        host, _, port = settings.temporal_address.rpartition(":")
-        yield _reachable("temporal", host, int(port) if port.isdigit() else 7233, "QUARTERDECK_TEMPORAL_ADDRESS")
+        from models.settings.derived import temporal_endpoint
+
+        yield _reachable("temporal", *temporal_endpoint(settings), "QUARTERDECK_TEMPORAL_ADDRESS")
 
 
 def check_ports(settings: "Settings") -> Iterator[Finding]:
+    from workers.embedded.errors import StartError
     from workers.embedded.home import Home, is_locked
-    from workers.embedded.ports import is_free
+    from workers.embedded.ports import LOOPBACK, obstacle
 
-    if is_locked(Home(settings.home)):
+    try:
+        is_running = is_locked(Home(settings.home))
+    except StartError as error:
+        yield Finding("lock", ok=False, text=str(error))
+        return
+    if is_running:
         yield Finding("ports", ok=True, text="in use by this home's running stack")
         return
     names = ["api_port", "simcloud_port"]
     names += [] if settings.temporal_address else ["temporal_port", "temporal_ui_port"]
     for name in names:
         port = int(getattr(settings, name))
-        free = is_free(port)
-        remedy = f"Stop what uses it, or set QUARTERDECK_{name.upper()}"
-        yield Finding(name.replace("_", " "), free, f"{port} is {'free' if free else 'in use'}", remedy)
+        host = settings.api_host if name == "api_port" else LOOPBACK
+        found = obstacle(port, host)
+        if found is None:
+            yield Finding(name.replace("_", " "), ok=True, text=f"{port} is free")
+        else:
+            remedy = found.remedy(f"QUARTERDECK_{name.upper()}")
+            yield Finding(
+                name.replace("_", " "), ok=False, text=found.text(port, host), remedy=remedy[0].upper() + remedy[1:]
+            )
 
 
 def _postgres_binary() -> str:

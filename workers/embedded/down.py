@@ -1,5 +1,6 @@
 """`quarterdeck down`: stop the stack of this home from another terminal."""
 
+import json
 import signal
 
 from models.settings import Settings
@@ -13,8 +14,11 @@ STOP_TIMEOUT_S = 15.0
 """`up` stops within 10 s; after this it is killed, and what it started with it."""
 
 
-def down(settings: Settings, *, instances: bool) -> int:
-    """Returns 0 when nothing of this home runs any more. Raises StartError when `up` is just starting or stopping."""
+def down(settings: Settings, *, instances: bool, as_json: bool = False) -> int:
+    """Returns 0 when nothing of this home runs any more.
+
+    Raises StartError when `up` is just starting or stopping, or the home is another user's.
+    """
     home = Home(settings.home)
     record = read_record(home) or {}
     supervisor = identity_from(record.get("supervisor"))
@@ -23,7 +27,11 @@ def down(settings: Settings, *, instances: bool) -> int:
         with locked(home):
             stopped = bool(end_leftovers(home)) or stopped
             home.run_record.unlink(missing_ok=True)
-    print("Stopped." if stopped else f"Quarterdeck does not run in {home.path}.")  # noqa: T201
-    if instances:
-        print(f"Served instances ended: {end_instances(instances_dir(settings))}.")  # noqa: T201
+    if not as_json:
+        print("Stopped." if stopped else f"Quarterdeck does not run in {home.path}.")  # noqa: T201
+    ended = end_instances(instances_dir(settings)) if instances else 0
+    if as_json:
+        print(json.dumps({"home": str(home.path), "stopped": stopped, "served_instances_ended": ended}))  # noqa: T201
+    elif instances:
+        print(f"Served instances ended: {ended}.")  # noqa: T201
     return 0

@@ -1,4 +1,4 @@
-"""Why the embedded stack cannot start, in one line that says what to do. `quarterdeck up` prints it and exits with 2."""
+"""Why a command cannot do its work here, in one line that says what to do. It is printed, and the command exits with 2."""
 
 
 class StartError(Exception):

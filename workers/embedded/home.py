@@ -70,7 +70,7 @@ def open_home(path: Path) -> Home:
 @contextmanager
 def locked(home: Home) -> Iterator[None]:
     """Only one process is inside the block for a home; the kernel lets go of the lock with it. Raises StartError."""
-    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _opened(home, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,9 +82,10 @@ def locked(home: Home) -> Iterator[None]:
 
 
 def is_locked(home: Home) -> bool:
+    """Whether an `up` of this home runs. Raises StartError for a home that we may not look into."""
     try:
-        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = _opened(home, os.O_RDWR)
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -93,6 +94,15 @@ def is_locked(home: Home) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _opened(home: Home, flags: int) -> int:
+    try:
+        return os.open(home.lock_file, flags | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        raise StartError(
+            f"{home.path} belongs to another user: run this as that user, or choose another folder with QUARTERDECK_HOME"
+        ) from None
 
 
 def ensure_key(home: Home) -> None:

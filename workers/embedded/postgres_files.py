@@ -60,7 +60,9 @@ def bundled_tree() -> Path:
     for location in (spec.submodule_search_locations or []) if spec else []:
         if (Path(location) / TREE / "bin" / "postgres").is_file():
             return Path(location) / TREE
-    raise StartError(f"PostgreSQL is not installed ({DISTRIBUTION}): run `make up`, or set QUARTERDECK_DATABASE_URL")
+    raise StartError(
+        f"PostgreSQL is not installed ({DISTRIBUTION}): run `make clean up`, or set QUARTERDECK_DATABASE_URL"
+    )
 
 
 def runnable_tree(account: Account | None) -> Path:

@@ -167,8 +167,11 @@ def wait_until_ready(
 
 
 def last_line(log: Path, limit: int = 300) -> str:
+    """The program's last words, without the name that it signs them with: they become part of a line of ours."""
     try:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return "no log"
-    return next((line[:limit] for line in reversed(lines) if line.strip()), "its log is empty")
+    return next(
+        (line.removeprefix("quarterdeck: ")[:limit] for line in reversed(lines) if line.strip()), "its log is empty"
+    )

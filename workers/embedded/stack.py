@@ -12,7 +12,7 @@ from models.settings.derived import DatabaseRole, database_password
 from workers.embedded import postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home
-from workers.embedded.ports import LOOPBACK, accepts, is_free
+from workers.embedded.ports import LOOPBACK, accepts, obstacle
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.postgres_files import bundled_tree
 from workers.embedded.processes import ProcessSpec, rotate
@@ -21,6 +21,7 @@ from workers.embedded.temporal import TemporalServer, binary
 from workers.readiness import READY_FILE_VARIABLE
 
 PROBE_TIMEOUT_S = 2.0
+TEMPORAL_TIMEOUT_S = 5.0
 LOG_LIMIT_BYTES = 20_000_000
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,9 +50,18 @@ class Stack:
             bundled_tree()
         if self.embeds_temporal:
             binary("temporal")
-        self._refuse_ports_in_use()
+        else:
+            self._refuse_unreachable_temporal()
+        self._refuse_ports_that_cannot_be_had()
 
-    def _refuse_ports_in_use(self) -> None:
+    def _refuse_unreachable_temporal(self) -> None:
+        host, port = derived.temporal_endpoint(self.settings)
+        if not accepts(port, host, TEMPORAL_TIMEOUT_S):
+            raise StartError(
+                f"Temporal at {self.settings.temporal_address} cannot be reached; check QUARTERDECK_TEMPORAL_ADDRESS"
+            )
+
+    def _refuse_ports_that_cannot_be_had(self) -> None:
         wanted = {"api_port": self.settings.api_port, "simcloud_port": self.settings.simcloud_port}
         if self.embeds_temporal:
             wanted |= {"temporal_port": self.settings.temporal_port, "temporal_ui_port": self.settings.temporal_ui_port}
@@ -61,8 +71,10 @@ class Stack:
             if port in seen:
                 raise StartError(f"{variable} and {seen[port]} are both {port}: each needs a port of its own")
             seen[port] = variable
-            if not is_free(port, self.settings.api_host if name == "api_port" else LOOPBACK):
-                raise StartError(f"port {port} is in use: stop the program that uses it, or set {variable}")
+            host = self.settings.api_host if name == "api_port" else LOOPBACK
+            found = obstacle(port, host)
+            if found is not None:
+                raise StartError(f"{found.text(port, host)}: {found.remedy(variable)}")
 
     def postgres(self) -> tuple[PostgresServer, Part]:
         server = postgres.prepare(self.home.path)

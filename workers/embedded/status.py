@@ -23,7 +23,7 @@ PROBE_TIMEOUT_S = 2.0
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
-    """Prints it. The exit status: 0 when everything of the stack works, 1 otherwise."""
+    """Prints it. The exit status: 0 when everything of the stack works, 1 otherwise. Raises StartError."""
     home = Home(settings.home)
     running = is_locked(home)
     parts = [_look_at(part) for part in recorded_parts(home)] if running else []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from models.base.clock import rfc3339
 from models.settings import Settings
 from models.settings.derived import EMBEDDED_DATABASE, public_url, temporal_ui_url
+from workers.admin_file import NOT_SET
 from workers.embedded import processes
 from workers.embedded.errors import StartError
 from workers.embedded.home import ensure_key, locked, open_home, write_record
@@ -93,8 +94,8 @@ class _Run:
             await self._run_part(lambda: part)
             await asyncio.to_thread(stack.provision, server)
         await self._set_up(stack.setup("migrate", stack.programs.migrate))
-        admin_file = ("--admin-file", str(stack.home.admin_file))
-        announcement = await self._set_up(stack.setup("bootstrap", (*stack.programs.bootstrap, *admin_file)))
+        options = ("--admin-file", str(stack.home.admin_file), "--show-credentials")
+        announcement = await self._set_up(stack.setup("bootstrap", (*stack.programs.bootstrap, *options)))
         if announcement:  # at once: it is not shown again, whatever happens to the rest of this start
             self._say(announcement)
 
@@ -140,7 +141,7 @@ class _Run:
         stack = self._stack
         self._say(f"Quarterdeck is ready after {time.monotonic() - self._began:.1f} s. Ctrl-C stops it.")
         self._say(f"  API          {public_url(stack.settings)}  (documentation: /swagger-ui/)")
-        self._say(f"  Temporal UI  {temporal_ui_url(stack.settings)}")
+        self._say(f"  Temporal UI  {temporal_ui_url(stack.settings) or NOT_SET}")
         self._say(f"  Databases    {self._databases()}, simulated cloud {self._parts['simcloud'].part.url}")
         self._say(f"  Home         {stack.home.path}  (logs/, admin.json)")
 

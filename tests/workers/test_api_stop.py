@@ -1,0 +1,48 @@
+"""An API that is told to stop while requests are under way ends in time, and its log shows no failure."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.embedded.driver import ROOT, environment, wait_for
+from tests.servers import TestDatabase
+from workers.embedded.home import ensure_key, open_home
+
+LIMIT_S = 4.0
+"""`quarterdeck up` kills a part after this."""
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_request_that_does_not_end_is_cut_off_without_a_traceback(tmp_path: Path, database: TestDatabase) -> None:
+    ensure_key(open_home(tmp_path))
+    env = environment(tmp_path, QUARTERDECK_DATABASE_URL_API=database.api)
+    port, log = int(env["QUARTERDECK_API_PORT"]), tmp_path / "api.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "api"], cwd=ROOT, env=env, stdout=output, stderr=output)
+    try:
+        wait_for(lambda: is_healthy(f"http://127.0.0.1:{port}"), "health")
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            process.wait(10)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert time.monotonic() - began < LIMIT_S
+    assert "cut off /auth/login" in log.read_text()
+    assert "Traceback" not in log.read_text()
