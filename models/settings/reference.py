@@ -37,7 +37,7 @@ OTHERS = {
     ),
     "CRASH_AT": (
         "`worker`",
-        "For tests: `activity:point` or `activity:point@n`, where the process kills itself (see docs/decisions/0011-crash-points.md).",
+        "For tests: `activity:point[@n]`, where the process kills itself (see docs/decisions/0011-crash-points.md).",
     ),
     "CRASH_ONCE": (
         "`worker`",
