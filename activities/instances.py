@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from models.repositories.instance_rows import InstanceRows
 
 DRAIN_CHECK_INTERVAL_S = 0.5
-SILENT_S = 20.0
-"""Without a heartbeat, of which there is one every few seconds, a draining agent is taken for dead: the stale time that a serving
-one is given would be billed in full."""
+SILENT_S, HEARTBEATS_MISSED = 20.0, 5
+"""After so long without a heartbeat, and so many that did not come, a draining agent is taken for dead: the stale time that a
+serving one is given would be billed in full."""
 ROUTING_STOPS_S = 1.0
 """Within this time every gateway knows that the instance is draining (contract decision 6)."""
 
@@ -68,7 +68,8 @@ class InstanceActivities:
         async with Heartbeat():
             crash_point("await_drained", "before_call")
             while True:
-                agent = (await self._rows.load(request.key)).liveness
+                row = await self._rows.load(request.key)
+                agent, interval_s = row.liveness, row.machine_spec.heartbeat_interval_s if row.machine_spec else 0.0
                 if agent is None or agent.is_stale or agent.last_heartbeat_at is None:
                     return True
                 if agent.last_heartbeat_at != last_beat:
@@ -78,6 +79,8 @@ class InstanceActivities:
                     routed_beat = agent.last_heartbeat_at
                 elif agent.last_heartbeat_at > routed_beat and agent.slots_busy == 0 and agent.queue_depth == 0:
                     return True
-                if elapsed_s >= request.timeout_s or time.monotonic() - heard >= SILENT_S:
+                if elapsed_s >= request.timeout_s or time.monotonic() - heard >= max(
+                    SILENT_S, HEARTBEATS_MISSED * interval_s
+                ):
                     return False
                 await asyncio.sleep(DRAIN_CHECK_INTERVAL_S)

@@ -138,9 +138,9 @@ class MachineActivities:
             while True:
                 crash_point("remove_machine", "before_call")
                 machines = await self._compute.find(request.installation_id, request.instance_id)
-                volumes = await self._volumes(request)
+                volumes, _ = await self._volumes(request)
                 if off_record := await self._off_record(request, machines, volumes):
-                    return off_record
+                    return off_record.model_copy(update={"ended": removal.ended})
                 removal = await self._remove_once(request, machines, volumes, removal)
                 crash_point("remove_machine", "after_call")
                 is_gone = removal.machines_left == 0 and removal.volumes_left == 0
@@ -172,13 +172,16 @@ class MachineActivities:
             left = 1
         found = {machine.provider_instance_id: machine for machine in [*before.found, *machines]}
         seen_volumes = {one.provider_volume_id: one for one in [*before.volumes, *volumes]}
-        volumes_left, volume_error = 0, None
+        volumes_left = 0
         if left == 0:
-            volumes = await self._volumes(request)  # those that went with the machine are gone by now
+            volumes, listing_error = await self._volumes(request)  # those that went with the machine are gone by now
             seen_volumes |= {one.provider_volume_id: one for one in volumes}
-            unlisted = {*request.recorded_volumes, *seen_volumes} - {one.provider_volume_id for one in volumes}
-            volumes_left, volume_error = await self._remove_volumes(request, known, volumes, unlisted)
-        refused = refused or volume_error
+            doomed = {one.provider_volume_id for one in seen_volumes.values() if one.delete_on_terminate}
+            volumes_left, volume_error = await self._remove_volumes(
+                request, known, volumes, doomed | set(request.doomed_volumes)
+            )
+            volumes_left = max(volumes_left, 1) if listing_error else volumes_left
+            refused = refused or volume_error or listing_error
         return Removal(
             machines_left=left,
             volumes_left=volumes_left,
@@ -213,26 +216,30 @@ class MachineActivities:
             machines_left=len(found), volumes_left=len(unknown), found=found, volumes=unknown, is_for_the_record=True
         )
 
-    async def _volumes(self, request: RemoveMachine) -> list[Volume]:
+    async def _volumes(self, request: RemoveMachine) -> tuple[list[Volume], AppError | None]:
+        """A list that is refused keeps no machine alive: what matters most is removed all the same."""
         if not isinstance(self._compute, SupportsVolumes):
-            return []
-        return await self._compute.list_volumes(request.installation_id, request.instance_id, request.zone)
+            return [], None
+        try:
+            return await self._compute.list_volumes(request.installation_id, request.instance_id, request.zone), None
+        except AppError as error:
+            return [], error
 
     async def _remove_volumes(
-        self, request: RemoveMachine, known: dict[str, Ended], listed: list[Volume], unlisted: set[str]
+        self, request: RemoveMachine, known: dict[str, Ended], listed: list[Volume], doomed: set[str]
     ) -> tuple[int, AppError | None]:
-        """How many are left. After the machine: a provider refuses to delete a volume that is attached. Those to be kept stay.
+        """How many of the doomed are left. After the machine: a provider refuses to delete a volume that is attached.
 
-        Of those that no list shows any more the end is asked for, not ordered: most go with their machine.
+        Of those that no list shows any more the end is asked for, not ordered: most went with their machine.
         """
         if not isinstance(self._compute, SupportsVolumes):
             return 0, None
         refused: AppError | None = None
         left = 0
-        doomed = {volume.provider_volume_id for volume in listed if volume.delete_on_terminate}
-        for target in sorted((doomed | unlisted) - known.keys()):
+        shown = {volume.provider_volume_id for volume in listed}
+        for target in sorted(doomed - known.keys()):
             try:
-                if target in doomed:
+                if target in shown:
                     await self._compute.delete_volume(target, request.zone)
                 gone = await self._compute.volume_ended(target, request.zone)
             except AppError as error:

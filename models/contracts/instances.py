@@ -101,6 +101,8 @@ class InstanceSnapshot(BaseModel):
     """Machines whose bill is open; told of an instance that is being removed."""
     known_volumes: list[str] = []
     """Volumes that the instance has or had; told when the machines are."""
+    doomed_volumes: list[str] = []
+    """Those of them that go with the instance and are not known to be gone."""
 
     def open_operation(self, kind: OperationKind) -> OpenOperation | None:
         return next((operation for operation in self.operations if operation.kind is kind), None)
@@ -223,8 +225,9 @@ class RemoveMachine(BaseModel):
     recorded: list[str] = []
     """Machines whose bill is open in the ledger: the end of each is asked for, also when no list shows it any more."""
     recorded_volumes: list[str] = []
-    """The volumes on record. One that goes with its machine is in no list either, and one that is not on record is reported
-    before anything is deleted."""
+    """The volumes on record: one that is not is reported before anything is deleted."""
+    doomed_volumes: list[str] = []
+    """Of the recorded ones those whose end is asked for, also when no list shows them: most go with their machine."""
 
 
 class Removal(BaseModel):

@@ -121,10 +121,12 @@ async def open_machines(session: AsyncSession, row: Instance) -> list[str]:
     return sorted((await session.exec(statement)).all())
 
 
-async def known_volumes(session: AsyncSession, row: Instance) -> list[str]:
-    """The volumes that the instance has or had."""
-    statement = select(InstanceVolume.provider_volume_id).where(InstanceVolume.instance_id == row.id)
-    return sorted((await session.exec(statement)).all())
+async def known_volumes(session: AsyncSession, row: Instance) -> tuple[list[str], list[str]]:
+    """The volumes that the instance has or had; and those of them that go with it and are not known to be gone."""
+    statement = select(InstanceVolume).where(InstanceVolume.instance_id == row.id)
+    volumes = (await session.exec(statement.order_by(InstanceVolume.provider_volume_id))).all()
+    doomed = [one.provider_volume_id for one in volumes if one.delete_on_terminate and one.deleted_at is None]
+    return [one.provider_volume_id for one in volumes], doomed
 
 
 async def close_all(session: AsyncSession, row: Instance, *, now: datetime) -> None:

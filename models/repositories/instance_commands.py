@@ -155,7 +155,8 @@ async def _command(
 ) -> Commanded:
     operation = _operation(principal, row, kind)
     operation.waiting_on, operation.waiting_since = FOR_ITS_OWNER, operation.created_at
-    row.waiting_on, row.waiting_since, row.waiting_until = FOR_ITS_OWNER, operation.created_at, None
+    if row.waiting_on is None:
+        row.waiting_on, row.waiting_since = FOR_ITS_OWNER, operation.created_at
     await session.flush()
     message = _message(row, operation)
     log = _log(principal, row, operation, action_type, before=row.status)

@@ -241,6 +241,7 @@ async def _snapshot(
     if pending is None:
         pending = await operations.open_on(session, row.id)
     is_removing = row.status in REMOVING
+    known_volumes, doomed_volumes = await billing.known_volumes(session, row) if is_removing else ([], [])
     return InstanceSnapshot(
         status=row.status,
         desired_status=row.desired_status,
@@ -266,7 +267,8 @@ async def _snapshot(
         liveness=_view(liveness, row.generation),
         operations=[OpenOperation(id=one.id, kind=one.kind, status=one.status) for one in pending],
         billed_machines=await billing.open_machines(session, row) if is_removing else [],
-        known_volumes=await billing.known_volumes(session, row) if is_removing else [],
+        known_volumes=known_volumes,
+        doomed_volumes=doomed_volumes,
     )
 
 

@@ -18,8 +18,8 @@ from tests.chaos.installation import Installation, installed
 from tests.chaos.matrix import Kill, Matrix
 from tests.chaos.scenarios import Scenarios
 
-MATRIX_LANES = {"mock": 2, "local": 1}
-SCENARIO_LANES = 2
+MATRIX_LANES = {"mock": 2, "local": 2}
+SCENARIO_LANES = 1
 """Installations at once. Two processor cores bear five, for most of them wait at any moment; six are slower than five."""
 
 

@@ -23,6 +23,8 @@ class FakeCompute:
         self.live: dict[str, Machine] = {}
         self.ended_at: dict[str, datetime] = {}
         self.volumes: dict[str, Volume] = {}
+        self.kept_elsewhere: set[str] = set()
+        """Volumes that exist and bear no tag of ours any more."""
         self.keys: dict[str, str] = {}
         self.created = 0
         self.boots: list[tuple[str, int]] = []
@@ -144,6 +146,7 @@ class FakeCompute:
         self._hidden[provider_instance_id] = self.hidden_looks
 
     async def list_volumes(self, installation_id: UUID, instance_id: UUID, zone: str) -> list[Volume]:
+        self._call("list_volumes")
         return list(self.volumes.values())
 
     async def delete_volume(self, provider_volume_id: str, zone: str) -> None:
@@ -152,6 +155,6 @@ class FakeCompute:
             self.ended_at[provider_volume_id] = utc_now()
 
     async def volume_ended(self, provider_volume_id: str, zone: str) -> Ended | None:
-        if provider_volume_id in self.volumes:
+        if provider_volume_id in self.volumes or provider_volume_id in self.kept_elsewhere:
             return None
         return Ended(provider_id=provider_volume_id, billed_until=self.ended_at.get(provider_volume_id))

@@ -230,7 +230,7 @@ class InstanceWorld:
             installation_key=INSTALLATION_KEY,
             control_plane_url="http://127.0.0.1:1",
             settle_s=1.0,
-            round_s=2.0,
+            round_s=0.5,
         )
         sweeper = SweeperActivities(
             SweeperRows(self.database, stale_s=60.0, events_kept_s=3600.0), self.client, self.delivery

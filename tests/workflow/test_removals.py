@@ -40,7 +40,7 @@ async def logged(world: InstanceWorld, instance_id: UUID) -> list[str]:
     return [row["action_type"] for row in await world.rows(statement, instance_id)]
 
 
-async def deployed_with_volume(world: InstanceWorld) -> tuple[UUID, Volume]:
+async def deployed_with_volume(world: InstanceWorld, *, delete_on_terminate: bool = True) -> tuple[UUID, Volume]:
     """A booting instance whose volume was there when its machine ran."""
     started, go_on, describe = asyncio.Event(), asyncio.Event(), world.compute.describe
 
@@ -52,7 +52,7 @@ async def deployed_with_volume(world: InstanceWorld) -> tuple[UUID, Volume]:
     world.compute.describe = watched  # type: ignore[method-assign]
     instance_id = await world.deploy_id()
     await started.wait()
-    volume = volume_of(world, "vol-1")
+    volume = volume_of(world, "vol-1", delete_on_terminate=delete_on_terminate)
     go_on.set()
     await world.until(instance_id, lambda row: row["status"] == "booting")
     return instance_id, volume
@@ -98,6 +98,30 @@ async def test_a_volume_to_be_kept_stays_on_the_bill(world: InstanceWorld) -> No
         await world.ended(instance_id, skipping_s=5)
     assert (await bills(world))["vol-1"]["closed_at"] is None
     assert list(world.compute.volumes) == ["vol-1"]
+
+
+async def test_a_kept_volume_that_no_list_shows_holds_nothing_up(world: InstanceWorld) -> None:
+    """Somebody took it over, and its tags: that is no concern of the termination."""
+    instance_id, _ = await deployed_with_volume(world, delete_on_terminate=False)
+    await world.become_ready(instance_id)
+    del world.compute.volumes["vol-1"]
+    world.compute.kept_elsewhere.add("vol-1")
+    async with world.beating(instance_id):
+        await world.command("terminate", instance_id)
+        await world.ended(instance_id, skipping_s=5)
+    assert (await bills(world))["vol-1"]["closed_at"] is None
+
+
+async def test_volumes_that_cannot_be_listed_keep_no_machine_alive(world: InstanceWorld) -> None:
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    world.compute.script["list_volumes"] = [ProviderAuth("may delete machines, may not list volumes")] * 100_000
+    async with world.beating(instance_id):
+        await world.command("terminate", instance_id)
+        await world.until(instance_id, lambda row: row["error_code"] == "VOLUMES_DELETE_PENDING", 40, skipping_s=5)
+        assert not world.compute.live
+        world.compute.script["list_volumes"].clear()
+        await world.ended(instance_id, skipping_s=5)
 
 
 async def test_leftovers_that_cannot_be_removed_raise_an_alarm_and_so_does_the_termination(

@@ -1,6 +1,7 @@
 """A machine that starts anew: where it serves is asked again, and one that the provider took back meanwhile is ended."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,20 @@ async def test_a_healed_agent_is_ready_at_its_new_address(world: InstanceWorld, 
     await world.until(instance_id, lambda row: row["generation"] == 2, skipping_s=30)
     await world.agent_says(instance_id, "serving", "ready")
     assert (await world.until(instance_id, lambda row: row["status"] == "ready"))["endpoint_port"] == FIRST_PORT + 2
+
+
+async def test_healing_goes_on_where_a_restarted_machine_tells_no_address(
+    world: InstanceWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new agent died before it listened: that is one attempt, not the startup time."""
+    impatient = replace(world.limits(), stale_s=2.0, unavailable_wait_s=1.0)
+    monkeypatch.setattr(world.instance_rows, "_limits", impatient)
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    world.compute.hidden_looks = 1_000_000
+    await world.agent_says(instance_id, "serving", "ready", is_stale=True)
+    row = await world.until(instance_id, lambda row: row["status"] == "failed", 50, skipping_s=2)
+    assert (row["error_code"], row["heal_attempts"]) == ("HEAL_EXHAUSTED", 3)
 
 
 async def test_a_machine_that_was_switched_off_is_healed_by_a_fresh_start(world: InstanceWorld) -> None:

@@ -154,6 +154,7 @@ async def _round(owner: Owner) -> Removal:
         silent_since=owner.removal_began_at if was_sent else None,
         recorded=owner.row.billed_machines,
         recorded_volumes=owner.row.known_volumes,
+        doomed_volumes=owner.row.doomed_volumes,
     )
     try:
         return await workflow.execute_activity_method(

@@ -1,5 +1,7 @@
 """From a running machine to a served model: the node agent's reports move the instance on."""
 
+from datetime import datetime
+
 from temporalio import workflow
 
 from activities.machines import MachineActivities
@@ -42,26 +44,30 @@ async def _learn_address(owner: Owner) -> None:
     old port now.
     """
     left_s = _remaining_s(owner)
+    watch_s = min(left_s, ADDRESS_WATCH_S, owner.row.stale_s)
     if left_s <= 0:
         await _startup_failed(owner, "STARTUP_TIMEOUT", "the machine told no address within the startup time")
         return
     try:
         report = await owner.on_provider(
             MachineActivities.await_machine,
-            owner.machine_ref(timeout_s=min(left_s, ADDRESS_WATCH_S)),
-            options.await_machine(left_s),
+            owner.machine_ref(timeout_s=watch_s),
+            options.await_machine(watch_s),
             summary="wait for the machine's address",
         )
     except AppError as error:
         await owner.project(waiting=f"the provider to answer ({error.code})")
         await owner.wait_for_news(options.PROVIDER_PAUSE_S)
         return
-    if report.machine is None or report.machine.state is MachineState.PREEMPTED:
+    machine = report.machine
+    if machine is None or machine.state is MachineState.PREEMPTED:
         await removal.provider_deleted(owner)
-    elif report.machine.state is MachineState.FAILED:
-        await _stopped(owner, report.machine)
+    elif machine.state is MachineState.FAILED:
+        await _stopped(owner, machine)
+    elif machine.port is None and owner.row.heal_attempts and workflow.now() >= _silent_at(owner):
+        await restart.silent_again(owner, "silent after a restart")
     else:
-        await owner.project(machine=report.machine, waiting="the node agent to register")
+        await owner.project(machine=machine, waiting="the node agent to register")
 
 
 async def _follow_agent(owner: Owner) -> bool:
@@ -103,10 +109,8 @@ async def _ready(owner: Owner, new_steps: list[Step]) -> None:
 
 async def _wait(owner: Owner) -> None:
     """Until there is news, the startup time is over, or the agent has been silent for so long that the machine is asked."""
-    boot = owner.row.boot_started_at or workflow.now()
     heard_at = owner.row.liveness.last_heartbeat_at if owner.row.liveness else None
-    silent_at = max(heard_at or boot, boot) + options.seconds(owner.row.stale_s)
-    now = workflow.now()
+    silent_at, now = _silent_at(owner), workflow.now()
     deadline = now + options.seconds(_remaining_s(owner))
     until = min(deadline, silent_at if silent_at > now else now + options.seconds(owner.row.stale_s))
     if await owner.wait_for_news((until - now).total_seconds()):
@@ -133,6 +137,13 @@ async def _look_at_silent_machine(owner: Owner) -> None:
         await removal.provider_deleted(owner)
     elif machine.state is MachineState.FAILED:
         await _stopped(owner, machine)
+
+
+def _silent_at(owner: Owner) -> datetime:
+    """When an agent that says nothing more has been silent for the stale time, in this boot."""
+    boot = owner.row.boot_started_at or workflow.now()
+    heard_at = owner.row.liveness.last_heartbeat_at if owner.row.liveness else None
+    return max(heard_at or boot, boot) + options.seconds(owner.row.stale_s)
 
 
 def _remaining_s(owner: Owner) -> float:
