@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from socket import socket
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
+from api.http.errors import Failure, send_failure
 from api.http.protocol import HttpProtocol
 from models.settings import Settings, SettingsError, load_settings
 
@@ -24,6 +25,13 @@ GRACE_S = 2
 KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep a connection they do not use (httpx 5 s, aiohttp 15 s, AWS's 60 s): whoever
 closes first decides, and a request sent while the server closes is lost without an answer."""
+STOPPING = Failure(
+    503,
+    "SERVICE_UNAVAILABLE",
+    "this process is stopping; whether the request took effect is not known, so repeat it with its Idempotency-Key",
+    headers={"retry-after": "1"},
+)
+
 YOUNG_OBJECTS = 10_000
 """New objects after which the collector looks for garbage cycles (Python's default is 700)."""
 
@@ -38,12 +46,21 @@ class CutShort:
         self._app, self._state = app, state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, noted)
         except asyncio.CancelledError:
             if not self._state.event_feed.stopping:
                 raise
             logger.info("cut off %s, which was still under way %d s after the stop", scope.get("path"), GRACE_S)
+            if not has_begun:
+                await send_failure(STOPPING, scope, send)
 
 
 class ApiServer(uvicorn.Server):

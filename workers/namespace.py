@@ -10,6 +10,7 @@ import asyncio
 import logging
 from uuid import UUID
 
+from sqlalchemy.exc import ProgrammingError
 from sqlmodel import select
 from temporalio.api.namespace.v1 import UpdateNamespaceInfo
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
@@ -41,12 +42,12 @@ async def installation_id(database: Database) -> UUID:
         try:
             async with database.system() as session:
                 found = (await session.exec(select(Installation.id))).one_or_none()
-        except ServiceUnavailable:
+        except (ServiceUnavailable, ProgrammingError):  # away; or there, without its tables
             found = None
         if found is not None:
             return found
         if not is_told:
-            logger.warning("waiting for the database, or for `bootstrap` to be run on it")
+            logger.warning("waiting for the database, or for `migrate` and `bootstrap` to be run on it")
             is_told = True
         await asyncio.sleep(LOOK_EVERY_S)
 

@@ -18,6 +18,8 @@ async def decode(body: bytes, codec: PayloadCodec) -> str:
     """
     payloads = Payloads()
     try:
+        if not body.lstrip().startswith(b"{"):  # an empty list would pass for a message without fields
+            raise ParseError
         Parse(body, payloads)
     except (ParseError, UnicodeDecodeError):
         raise MalformedRequest("the body is not Temporal's JSON of payloads") from None

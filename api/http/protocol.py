@@ -26,6 +26,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     _head_bytes: int | None = 0
     """What has come of the head; None while a body is read."""
+    _between_bytes = 0
+    """What has come since the last piece of a body: sizes of chunks and, after the last of them, trailers."""
     _is_refused = False
 
     def data_received(self, data: bytes) -> None:
@@ -33,9 +35,20 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
+        else:
+            self._between_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes is not None and self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+        unfinished_bytes = self._between_bytes if self._head_bytes is None else self._head_bytes
+        if unfinished_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
             self._refuse(TOO_LARGE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_bytes is not None:  # nobody here reads trailers
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._between_bytes = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         if (
@@ -45,7 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
         ):
             self._refuse(TOO_LARGE)
             raise HeadTooLarge
-        self._head_bytes = None
+        self._head_bytes, self._between_bytes = None, 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

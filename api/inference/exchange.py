@@ -80,6 +80,8 @@ class Exchanges:
             except UpstreamFailure as failure:
                 if failure.is_unreachable:
                     self._penalties.failed(route.instance_id, began_s, time.monotonic())
+                elif failure.status is not None:
+                    self._penalties.answered(route.instance_id, began_s)
                 successor = self._successor(asked, tried) if failure.is_retryable else None
                 record.close(
                     InferenceOutcome.INTERRUPTED if failure.may_have_worked else InferenceOutcome.FAILED,

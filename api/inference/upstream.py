@@ -24,7 +24,7 @@ LEFT_OUT_HEADERS = ("User-Agent", "Accept")
 UNCODED = "identity"
 """The only content coding asked for: in any other the usage could not be read on the way."""
 
-DECLINED = frozenset((429, 502, 503, 504))
+DECLINED = frozenset((429, 503))
 """With these a server, or the gateway before it, says that it did not do the work: another instance may."""
 
 

@@ -313,6 +313,38 @@ async def test_a_head_without_end_is_cut_off(url: str, kind: str):
     assert (status, json.loads(body)["code"]) == (431, "HEADERS_TOO_LARGE")
 
 
+CHUNKED = (
+    b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"0\r\nx: ", b"a" * 50_000),
+        (b"0\r\n", b"x: " + b"a" * 1_000 + b"\r\n"),
+        (b"1;x=", b"a" * 50_000),
+    ],
+    ids=["one trailer", "many trailers", "a chunk size"],
+)
+async def test_what_is_around_a_body_has_an_end_too(url: str, begin: bytes, part: bytes):
+    """Whether or not the request has been answered by then: who goes on sending is hung up on."""
+    most_bytes = 20_000_000
+    reader, writer = await connected(url)
+    writer.write(CHUNKED + begin)
+    sent_bytes = 0
+    with contextlib.suppress(ConnectionError):
+        while sent_bytes < most_bytes:
+            writer.write(part)
+            sent_bytes += len(part)
+            await writer.drain()
+            await asyncio.sleep(0.005)
+    writer.close()
+    assert sent_bytes < most_bytes, "all of it was taken"
+    status, body = await answer_from(reader)
+    assert status is None or json.loads(body)["code"] in {"HEADERS_TOO_LARGE", "MALFORMED_REQUEST"}
+
+
 async def test_a_long_connection_of_short_requests_is_not_cut_off(url: str):
     reader, writer = await connected(url)
     for _ in range(100):

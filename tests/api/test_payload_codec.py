@@ -86,7 +86,7 @@ async def test_what_does_not_open_is_the_callers_fault(seeded: SeededApi, supera
 
 
 NO_PAYLOADS = [
-    b"", b"{", b'{"payloads": 7}', b"\xff", b"null", b'{"unknown": 1}', b"[" * 100_000, b'{"payloads":' * 50_000,
+    b"", b"[]", b"{", b'{"payloads": 7}', b"\xff", b"null", b'{"unknown": 1}', b"[" * 100_000, b'{"payloads":' * 50_000,
     b'{"payloads": [' + b"[" * 5_000 + b"]" * 5_000 + b"]}", b"9" * 5_000, b'{"payloads": ["\\ud800"]}',
     b'{"payloads": [{"data": "\\ud800"}]}', b'{"payloads": 1e400}',
 ]  # fmt: skip

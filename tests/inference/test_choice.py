@@ -33,13 +33,11 @@ async def silent_after_head(request: web.Request) -> web.StreamResponse:
     "script",
     [
         refusing(503, {"error": "loading"}),
-        refusing(502, {}),
-        refusing(504, {}),
         refusing(429, {"error": {"message": "the queue is full"}}, {"Retry-After": "9"}),
         refusing(401, {}),
         disconnecting,
     ],
-    ids=["503", "502", "504", "429", "401", "disconnect"],
+    ids=["503", "429", "401", "disconnect"],
 )
 async def test_another_instance_takes_over_before_the_first_byte(script: Script, api: Api, world: World) -> None:
     async with model_server(script) as bad, model_server() as good:
@@ -55,6 +53,19 @@ async def test_another_instance_takes_over_before_the_first_byte(script: Script,
     assert first.request_id == second.request_id
     assert first.input_tokens + first.output_tokens == 0
     assert (second.input_tokens, second.output_tokens) == (7, 3)
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_what_may_still_be_at_work_is_not_asked_of_another(api: Api, world: World, status: int) -> None:
+    """A load balancer that gives up waiting says nothing of the server behind it."""
+    async with model_server(refusing(status, {})) as slow, model_server() as idle:
+        slow_id = world.add_instance(slow.port, queue_depth=0)
+        world.add_instance(idle.port, queue_depth=9)
+        await routable(api, world, 2)
+        async with api.chat(world.tenant.headers) as response:
+            assert response.status == status
+    [only] = await recorded(world, 1)
+    assert (only.instance_id, only.retried_as) == (slow_id, None)
 
 
 async def test_a_stream_that_dies_before_its_first_byte_is_retried(api: Api, world: World) -> None:
