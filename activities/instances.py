@@ -69,18 +69,19 @@ class InstanceActivities:
             crash_point("await_drained", "before_call")
             while True:
                 row = await self._rows.load(request.key)
-                agent, interval_s = row.liveness, row.machine_spec.heartbeat_interval_s if row.machine_spec else 0.0
+                agent = row.liveness
                 if agent is None or agent.is_stale or agent.last_heartbeat_at is None:
                     return True
+                now = time.monotonic()
+                elapsed_s = now - began
                 if agent.last_heartbeat_at != last_beat:
-                    last_beat, heard = agent.last_heartbeat_at, time.monotonic()
-                elapsed_s = time.monotonic() - began
+                    last_beat, heard = agent.last_heartbeat_at, now
                 if routed_beat is None or elapsed_s < ROUTING_STOPS_S:
                     routed_beat = agent.last_heartbeat_at
                 elif agent.last_heartbeat_at > routed_beat and agent.slots_busy == 0 and agent.queue_depth == 0:
                     return True
-                if elapsed_s >= request.timeout_s or time.monotonic() - heard >= max(
-                    SILENT_S, HEARTBEATS_MISSED * interval_s
-                ):
+                interval_s = row.machine_spec.heartbeat_interval_s if row.machine_spec else 0.0
+                is_silent = now - heard >= max(SILENT_S, HEARTBEATS_MISSED * interval_s)
+                if is_silent or elapsed_s >= request.timeout_s:
                     return False
                 await asyncio.sleep(DRAIN_CHECK_INTERVAL_S)

@@ -139,8 +139,8 @@ class MachineActivities:
                 crash_point("remove_machine", "before_call")
                 machines = await self._compute.find(request.installation_id, request.instance_id)
                 volumes, _ = await self._volumes(request)
-                if off_record := await self._off_record(request, machines, volumes):
-                    return off_record.model_copy(update={"ended": removal.ended})
+                if off_record := await self._off_record(request, machines, volumes, removal):
+                    return off_record
                 removal = await self._remove_once(request, machines, volumes, removal)
                 crash_point("remove_machine", "after_call")
                 is_gone = removal.machines_left == 0 and removal.volumes_left == 0
@@ -193,7 +193,7 @@ class MachineActivities:
         )
 
     async def _off_record(
-        self, request: RemoveMachine, machines: list[Machine], volumes: list[Volume]
+        self, request: RemoveMachine, machines: list[Machine], volumes: list[Volume], before: Removal
     ) -> Removal | None:
         """What a create made whose answer never reached the record; None where there is nothing of that kind."""
         found: list[Machine] = []
@@ -213,7 +213,12 @@ class MachineActivities:
         if not found and not unknown:
             return None
         return Removal(
-            machines_left=len(found), volumes_left=len(unknown), found=found, volumes=unknown, is_for_the_record=True
+            machines_left=len(found),
+            volumes_left=len(unknown),
+            ended=before.ended,
+            found=found,
+            volumes=unknown,
+            is_for_the_record=True,
         )
 
     async def _volumes(self, request: RemoveMachine) -> tuple[list[Volume], AppError | None]:

@@ -22,7 +22,7 @@ from models.contracts.instances import (
     Waiting,
 )
 from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus
-from models.domain.operations import OperationStatus
+from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineSpec
 from workflows import options
 
@@ -30,6 +30,11 @@ HANDLED_KEPT = 200
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+
+def failed(kind: OperationKind, code: str, message: str) -> OperationChange:
+    """The end of the open operations of a kind, and why."""
+    return OperationChange(kind=kind, status=OperationStatus.FAILED, error_code=code, error_message=message)
 
 
 class InterruptedByTermination(Exception):

@@ -12,7 +12,7 @@ from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import MachineState
 from workflows import options
 from workflows.instances import removal
-from workflows.instances.owner import Owner
+from workflows.instances.owner import Owner, failed
 
 WATCH_S = 300.0
 """One attempt watches a machine start for this long; a provider that needs longer is watched again."""
@@ -143,7 +143,3 @@ async def _start_failed(owner: Owner, code: str, why: str, deletion_reason: str)
         operations=[failed(OperationKind.INSTANCE_PROVISION, code, why)],
         actions=[ActionNote(action_type="PROVIDER_START", failed=True, error_code=code, error_message=why)],
     )
-
-
-def failed(kind: OperationKind, code: str, message: str) -> OperationChange:
-    return OperationChange(kind=kind, status=OperationStatus.FAILED, error_code=code, error_message=message)

@@ -18,7 +18,7 @@ from models.domain.instances.deletion import PROVIDER_DELETED, USER_REQUEST
 from models.domain.instances.state import InstanceStatus
 from models.domain.operations import OperationKind, OperationStatus
 from workflows import options
-from workflows.instances.owner import Owner
+from workflows.instances.owner import Owner, failed
 
 FOR_THE_PROVIDER = "the provider to delete the machine"
 BOOT_OPERATIONS = (OperationKind.INSTANCE_PROVISION, OperationKind.INSTANCE_REINSTALL)
@@ -49,15 +49,7 @@ async def provider_deleted(owner: Owner) -> None:
         deletion_reason=PROVIDER_DELETED,
         deleted_by_provider=True,
         waiting="proof that nothing is left",
-        operations=[
-            OperationChange(
-                kind=kind,
-                status=OperationStatus.FAILED,
-                error_code="PROVIDER_DELETED",
-                error_message="the provider took the machine away",
-            )
-            for kind in BOOT_OPERATIONS
-        ],
+        operations=[failed(kind, "PROVIDER_DELETED", "the provider took the machine away") for kind in BOOT_OPERATIONS],
         actions=[ActionNote(action_type="PROVIDER_DELETED_DETECTED", failed=True)],
     )
 

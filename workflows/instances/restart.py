@@ -10,8 +10,7 @@ from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import MachineState
 from workflows import options
 from workflows.instances import removal
-from workflows.instances.owner import Owner
-from workflows.instances.provisioning import failed
+from workflows.instances.owner import Owner, failed
 from workflows.instances.removal import BOOT_OPERATIONS
 
 LOOK_AFTER_REFUSAL = "look-after-refused-restart"

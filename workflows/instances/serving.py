@@ -3,15 +3,15 @@
 from temporalio import workflow
 
 from models.base.errors import AppError
-from models.contracts.instances import ActionNote, OperationChange
+from models.contracts.instances import ActionNote
 from models.domain.instances.deletion import UNAVAILABLE
 from models.domain.instances.startup import stage
 from models.domain.instances.state import InstanceStatus, OnUnavailable, WorkerStatus
-from models.domain.operations import OperationKind, OperationStatus
+from models.domain.operations import OperationKind
 from models.ports.compute import MachineState
 from workflows import options
 from workflows.instances import removal, restart
-from workflows.instances.owner import Owner
+from workflows.instances.owner import Owner, failed
 
 
 async def serve(owner: Owner) -> None:
@@ -105,13 +105,7 @@ async def idle(owner: Owner) -> None:
     if owner.row.provider_instance_id is None:
         if owner.row.open_operation(OperationKind.INSTANCE_REINSTALL):
             why = "there is no machine to reinstall"
-            change = OperationChange(
-                kind=OperationKind.INSTANCE_REINSTALL,
-                status=OperationStatus.FAILED,
-                error_code="NO_MACHINE",
-                error_message=why,
-            )
-            await owner.project(operations=[change])
+            await owner.project(operations=[failed(OperationKind.INSTANCE_REINSTALL, "NO_MACHINE", why)])
             return
         is_clean = owner.leftovers_removed or owner.row.is_nothing_created
         if not is_clean and not await removal.remove_leftovers(owner):

@@ -14,10 +14,10 @@ from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineState
 from workflows import options
 from workflows.instances import removal, restart
-from workflows.instances.owner import Owner
-from workflows.instances.provisioning import failed
+from workflows.instances.owner import Owner, failed
 from workflows.instances.removal import BOOT_OPERATIONS
 
+STOPPED = frozenset({MachineState.FAILED, MachineState.PREEMPTED})
 ADDRESS_WATCH_S = 30.0
 """One look for the address lasts this long; in between the owner takes up what was asked of it meanwhile."""
 
@@ -60,9 +60,7 @@ async def _learn_address(owner: Owner) -> None:
         await owner.wait_for_news(options.PROVIDER_PAUSE_S)
         return
     machine = report.machine
-    if machine is None or machine.state is MachineState.PREEMPTED:
-        await removal.provider_deleted(owner)
-    elif machine.state is MachineState.FAILED:
+    if machine is None or machine.state in STOPPED:
         await _stopped(owner, machine)
     elif machine.port is None and owner.row.heal_attempts and workflow.now() >= _silent_at(owner):
         await restart.silent_again(owner, "silent after a restart")
@@ -133,9 +131,7 @@ async def _look_at_silent_machine(owner: Owner) -> None:
     except AppError as error:
         await owner.project(waiting=f"the provider to answer ({error.code})")
         return
-    if machine is None or machine.state is MachineState.PREEMPTED:
-        await removal.provider_deleted(owner)
-    elif machine.state is MachineState.FAILED:
+    if machine is None or machine.state in STOPPED:
         await _stopped(owner, machine)
 
 
@@ -152,12 +148,15 @@ def _remaining_s(owner: Owner) -> float:
     return (began_at + options.seconds(owner.row.startup_timeout_s) - workflow.now()).total_seconds()
 
 
-async def _stopped(owner: Owner, machine: Machine) -> None:
-    if owner.row.heal_attempts:
+async def _stopped(owner: Owner, machine: Machine | None) -> None:
+    """What follows from a machine that is gone, taken back, or there and of no use."""
+    if machine is None or machine.state is MachineState.PREEMPTED:
+        await removal.provider_deleted(owner)
+    elif owner.row.heal_attempts:
         await restart.silent_again(owner, "stopped after a restart")
-        return
-    why = machine.error or "the machine stopped before its agent served the model"
-    await _startup_failed(owner, "HEALTH_CHECK_FAILED", why)
+    else:
+        why = machine.error or "the machine stopped before its agent served the model"
+        await _startup_failed(owner, "HEALTH_CHECK_FAILED", why)
 
 
 async def _startup_failed(owner: Owner, code: str, why: str) -> None:
