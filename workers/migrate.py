@@ -24,8 +24,7 @@ def migrate(settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
     that turns this user away.
     """
     url = database_url(settings, DatabaseRole.OWNER)
-    _wait_for_server(url, patience_s)
-    if _is_superuser(url):
+    if _is_superuser(url, patience_s):
         passwords = _passwords(settings)
         prepare_database(url, passwords)
         url = as_role(url, DatabaseRole.OWNER, passwords[DatabaseRole.OWNER])
@@ -40,17 +39,15 @@ def prepare_database(admin_url: str, passwords: Mapping[DatabaseRole, str]) -> N
     ensure_roles(admin_url, passwords)
 
 
-def _wait_for_server(url: str, patience_s: float) -> None:
+def _connected(url: str, patience_s: float) -> psycopg.Connection:
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S).close()
+            return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
         except psycopg.OperationalError as error:
             if _is_turned_away(error) or time.monotonic() >= deadline:
                 raise
             time.sleep(RETRY_EVERY_S)
-        else:
-            return
 
 
 def _is_turned_away(error: psycopg.OperationalError) -> bool:
@@ -61,8 +58,8 @@ def _is_turned_away(error: psycopg.OperationalError) -> bool:
     return attempt is not None and (attempt.used_password or attempt.needs_password)
 
 
-def _is_superuser(url: str) -> bool:
-    with psycopg.connect(url) as connection:
+def _is_superuser(url: str, patience_s: float) -> bool:
+    with _connected(url, patience_s) as connection:
         row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     return row == (True,)
 
