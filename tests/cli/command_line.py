@@ -96,6 +96,14 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
+    def answer(self, keys: str) -> None:
+        """Types once the command waits for it, as a person would.
+
+        Python loses a Ctrl-C that comes between the text of a question and the read behind it: the next key shows it.
+        """
+        eventually(self._waits)
+        self.type(keys)
+
     def until(self, expected: str, limit_s: float = LIMIT_S) -> None:
         """Reads until `expected` was written. Fails with what was written instead."""
         deadline = time.monotonic() + limit_s
@@ -110,6 +118,12 @@ class Terminal:
             pass
         return self.process.wait(max(deadline - time.monotonic(), 0.1))
 
+    def _waits(self) -> bool:
+        """Whether the command slept through a tenth of a second."""
+        before = _activity(self.process.pid)
+        time.sleep(0.1)
+        return before == _activity(self.process.pid) and before[0] == "S"
+
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self.master], [], [], max(deadline - time.monotonic(), 0))
         if not ready:
@@ -120,6 +134,12 @@ class Terminal:
             return False
         self.raw += chunk.decode(errors="replace")
         return bool(chunk)
+
+
+def _activity(pid: int) -> tuple[str, str, str]:
+    """State and processor time, user's and system's: fields 3, 14 and 15 of proc_pid_stat(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], fields[11], fields[12]
 
 
 def _take_terminal() -> None:

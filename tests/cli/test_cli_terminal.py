@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 
 from tests.cli.command_line import CommandLine, eventually
 from tests.cli.scripted_api import STEPS, ScriptedApi
@@ -83,12 +82,12 @@ def test_terminate_asks_and_no_is_the_default(api: ScriptedApi, quarterdeck: Com
     with quarterdeck.terminal("terminate", identifier) as terminal:
         terminal.until("Terminate it? [y/N]")
         assert "0.001234 EUR so far" in terminal.text
-        terminal.type("\n")
+        terminal.answer("\n")
         assert terminal.exit_code() == 1
     assert not api.operations
     with quarterdeck.terminal("terminate", identifier) as terminal:
         terminal.until("[y/N]")
-        terminal.type("y\n")
+        terminal.answer("y\n")
         assert terminal.exit_code() == 0
     assert len(api.operations) == 1
 
@@ -96,7 +95,7 @@ def test_terminate_asks_and_no_is_the_default(api: ScriptedApi, quarterdeck: Com
 def test_ctrl_c_at_the_question_does_nothing(api: ScriptedApi, quarterdeck: CommandLine):
     with quarterdeck.terminal("terminate", api.add_instance()) as terminal:
         terminal.until("[y/N]")
-        terminal.type("\x03")
+        terminal.answer("\x03")
         assert terminal.exit_code() in (1, 130)
     assert not api.operations
 
@@ -105,18 +104,15 @@ def test_a_conversation_keeps_what_was_said_and_survives_a_refusal(api: Scripted
     with quarterdeck.terminal("chat", "m") as terminal:
         api.next_answers("POST", PATH, streaming(chunk("Hello yourself"), DONE))
         terminal.until("> ")
-        terminal.type("first\n")
+        terminal.answer("first\n")
         terminal.until("Hello yourself")
         api.refuse("POST", PATH, 503, "SERVICE_UNAVAILABLE", "come back later")
-        time.sleep(0.3)
-        terminal.type("second\n")
+        terminal.answer("second\n")
         terminal.until("come back later")
         api.next_answers("POST", PATH, streaming(chunk("Still here"), DONE))
-        time.sleep(0.3)
-        terminal.type("third\n")
+        terminal.answer("third\n")
         terminal.until("Still here")
-        time.sleep(0.3)
-        terminal.type("\x04")
+        terminal.answer("\x04")
         assert terminal.exit_code() == 0
     said = [(message["role"], message["content"]) for message in api.sent("POST", PATH)[2].body["messages"]]
     assert said == [("user", "first"), ("assistant", "Hello yourself"), ("user", "third")]
@@ -129,14 +125,12 @@ def test_ctrl_c_in_a_conversation_stops_the_answer_only(api: ScriptedApi, quarte
     with quarterdeck.terminal("chat", "m") as terminal:
         api.next_answers("POST", PATH, streaming(chunk("on and on"), then=never_ends))
         terminal.until("> ")
-        terminal.type("first\n")
+        terminal.answer("first\n")
         terminal.until("on and on")
         terminal.type("\x03")
         terminal.until("(stopped)")
         api.next_answers("POST", PATH, streaming(chunk("again"), DONE))
-        time.sleep(0.3)
-        terminal.type("second\n")
+        terminal.answer("second\n")
         terminal.until("again")
-        time.sleep(0.3)
-        terminal.type("\x04")
+        terminal.answer("\x04")
         assert terminal.exit_code() == 0
