@@ -12,6 +12,7 @@ from aiohttp import web
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+OPENAI_ERROR = {"error": {"message": "out of memory", "type": "server_error", "param": None, "code": 500}, "extra": 1}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
@@ -146,6 +147,21 @@ def breaking(after: int) -> Script:
         assert request.transport is not None
         request.transport.close()
         await asyncio.sleep(0.05)
+        return response
+
+    return script
+
+
+def breaking_body(begin: bytes, *, headers: dict[str, str], status: int = 200) -> Script:
+    """The beginning of an answer, then the connection is gone."""
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers=headers)
+        await response.prepare(request)
+        await response.write(begin)
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.close()
         return response
 
     return script

@@ -16,6 +16,7 @@ from api.app import create_app
 from api.composition import AppState, build_state
 from models.settings import Settings
 from models.tables.inference import InferenceRequest
+from tests.inference.model_server import ModelServer, Script, model_server
 from tests.inference.world import MODEL, World
 from tests.servers import TestDatabase
 
@@ -85,6 +86,16 @@ async def routable(api: Api, world: World, count: int) -> None:
         return len(candidates) == count
 
     await until(is_known)
+
+
+@contextlib.asynccontextmanager
+async def asked_first(api: Api, world: World, script: Script) -> AsyncIterator[tuple[ModelServer, ModelServer]]:
+    """Two instances that take requests: one that follows the script and is asked first, and one that answers."""
+    async with model_server(script) as first, model_server() as other:
+        world.add_instance(first.port, queue_depth=0)
+        world.add_instance(other.port, queue_depth=9)
+        await routable(api, world, 2)
+        yield first, other
 
 
 async def until(is_true: Callable[[], bool], timeout_s: float = 5.0) -> None:

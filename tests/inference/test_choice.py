@@ -12,7 +12,7 @@ from api.inference import penalties
 from models.domain.inference.records import InferenceOutcome
 from models.domain.instances.state import InstanceStatus
 from tests.inference.model_server import Script, breaking, model_server, refusing, stream_of
-from tests.inference.running import Api, recorded, routable, until
+from tests.inference.running import Api, asked_first, recorded, routable, until
 from tests.inference.world import World
 
 
@@ -128,10 +128,7 @@ async def test_the_second_refusal_is_the_answer(status: int, api: Api, world: Wo
 
 async def test_a_failed_request_is_not_run_again_elsewhere(api: Api, world: World) -> None:
     """A 500 says that the server tried: another may fail in the same way, and nobody knows what the first has spent."""
-    async with model_server(refusing(500, {})) as bad, model_server() as other:
-        world.add_instance(bad.port, queue_depth=0)
-        world.add_instance(other.port, queue_depth=9)
-        await routable(api, world, 2)
+    async with asked_first(api, world, refusing(500, {})) as (_bad, other):
         async with api.chat(world.tenant.headers) as response:
             assert response.status == 500
         assert other.heard == []
@@ -237,10 +234,7 @@ async def test_the_penalties_of_the_gone_are_forgotten(api: Api, world: World) -
 
 
 async def test_nothing_is_retried_after_a_byte(api: Api, world: World) -> None:
-    async with model_server(breaking(after=1)) as bad, model_server() as other:
-        world.add_instance(bad.port, queue_depth=0)
-        world.add_instance(other.port, queue_depth=9)
-        await routable(api, world, 2)
+    async with asked_first(api, world, breaking(after=1)) as (_bad, other):
         async with api.chat(world.tenant.headers, stream=True) as response:
             assert response.status == 200
             await response.read()
@@ -255,10 +249,7 @@ async def test_a_timeout_is_not_retried(api: Api, world: World) -> None:
         await asyncio.Event().wait()
         return web.Response()
 
-    async with model_server(never) as slow, model_server() as other:
-        world.add_instance(slow.port, queue_depth=0)
-        world.add_instance(other.port, queue_depth=9)
-        await routable(api, world, 2)
+    async with asked_first(api, world, never) as (slow, other):
         async with api.chat(world.tenant.headers) as response:
             assert response.status == 504
         assert other.heard == []

@@ -31,7 +31,7 @@ from models.domain.inference.routing import Route
 from models.repositories.database import Database
 from models.repositories.inference_journal import Journal, JournalReader
 from tests.inference.model_server import ModelServer, endless, model_server
-from tests.inference.running import INSTALLATION_KEY, Api, recorded, routable, until
+from tests.inference.running import INSTALLATION_KEY, Api, asked_first, recorded, routable, until
 from tests.inference.world import MODEL, World
 from tests.servers import TestDatabase, TestPostgres
 from workers.embedded.ports import free_port
@@ -226,10 +226,7 @@ async def test_a_call_names_no_successor_that_the_disk_refused(
         monkeypatch.setattr(journal, "_append", lambda _line: (_ for _ in ()).throw(OSError(28, "no space")))
         return web.json_response({}, status=503)
 
-    async with model_server(busy) as first, model_server() as other:
-        world.add_instance(first.port, queue_depth=0)
-        world.add_instance(other.port, queue_depth=9)
-        await routable(api, world, 2)
+    async with asked_first(api, world, busy) as (_first, other):
         async with api.chat(world.tenant.headers) as response:
             assert response.status == 503
             assert response.headers["retry-after"] == "2"
@@ -249,10 +246,7 @@ async def test_without_routes_to_believe_in_nobody_takes_over(
         monkeypatch.setattr(type(listener), "age_s", property(lambda self: 30.1 if self is listener else 0.0))
         return web.json_response({"error": {"message": "the queue is full"}}, status=429)
 
-    async with model_server(busy) as first, model_server() as other:
-        world.add_instance(first.port, queue_depth=0)
-        world.add_instance(other.port, queue_depth=9)
-        await routable(api, world, 2)
+    async with asked_first(api, world, busy) as (_first, other):
         async with api.chat(world.tenant.headers) as response:
             assert response.status == 429
             assert (await response.json())["error"]["message"] == "the queue is full"

@@ -1,12 +1,8 @@
 """One request through the whole of it: who may ask, for which model, what goes up, what comes back, what is written down."""
 
-import asyncio
-import gzip
-import secrets
 from datetime import timedelta
 from io import BytesIO
 
-import aiohttp
 import orjson
 import pytest
 from aiohttp import web
@@ -18,7 +14,7 @@ from models.domain.instances.credentials import serving_key
 from models.domain.instances.state import DesiredStatus, InstanceStatus
 from models.settings import Settings
 from models.settings.derived import installation_key
-from tests.inference.model_server import USAGE, ModelServer, chunk, gzipped, model_server, refusing
+from tests.inference.model_server import OPENAI_ERROR, ModelServer, breaking_body, model_server, refusing
 from tests.inference.running import Api, recorded, routable, until
 from tests.inference.world import MODEL, World
 
@@ -234,9 +230,6 @@ async def test_a_refusal_that_repeats_our_key_is_replaced(api: Api, world: World
     assert orjson.loads(text)["error"]["code"] == "upstream_refused_request"
 
 
-OPENAI_ERROR = {"error": {"message": "out of memory", "type": "server_error", "param": None, "code": 500}, "extra": 1}
-
-
 @pytest.mark.parametrize("status", [429, 500, 501, 502, 503, 504, 529])
 async def test_a_failure_goes_to_the_caller_as_it_is(
     status: int, api: Api, world: World, upstream: ModelServer
@@ -293,66 +286,12 @@ async def test_a_refusal_that_tells_where_the_server_is_is_replaced(
 
 
 async def test_a_failure_whose_words_break_off_keeps_its_status(api: Api, world: World, upstream: ModelServer) -> None:
-    async def script(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(status=500, headers={"Content-Length": "1000"})
-        await response.prepare(request)
-        await response.write(b'{"error": {"mess')
-        await asyncio.sleep(0.05)
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    upstream.script = script
+    upstream.script = breaking_body(b'{"error": {"mess', status=500, headers={"Content-Length": "1000"})
     async with api.chat(world.tenant.headers) as response:
         assert response.status == 500
         assert (await response.json())["error"]["code"] == "upstream_error"
     [record] = await recorded(world, 1)
     assert (record.outcome, record.http_status) == (InferenceOutcome.FAILED, 500)
-
-
-async def test_no_content_coding_is_asked_for(api: Api, world: World, upstream: ModelServer) -> None:
-    async with api.chat({**world.tenant.headers, "Accept-Encoding": "gzip, br"}) as response:
-        assert "content-encoding" not in response.headers
-    assert upstream.heard[0].headers["accept-encoding"] == "identity"
-
-
-@pytest.mark.parametrize("size", [20, 2_000_000])
-async def test_a_coded_answer_keeps_its_coding_and_its_bytes(
-    size: int, api: Api, world: World, upstream: ModelServer
-) -> None:
-    answer = orjson.dumps({"choices": [{"message": {"content": secrets.token_hex(size)}}], "usage": USAGE})
-    upstream.script = gzipped(answer)
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
-        body = {"model": MODEL, "messages": [{"role": "user", "content": "12345678"}]}
-        url = f"{api.url}/v1/chat/completions"
-        async with client.post(url, json=body, headers=world.tenant.headers) as response:
-            coded = await response.read()
-            assert response.headers["content-encoding"] == "gzip"
-            assert response.headers["content-type"].startswith("application/json")
-    assert gzip.decompress(coded) == answer
-    [record] = await recorded(world, 1)
-    assert (record.outcome, record.usage_source) == (InferenceOutcome.SUCCEEDED, UsageSource.ESTIMATED)
-    assert (record.input_tokens, record.output_tokens) == (2, -(-len(coded) // 4))
-
-
-async def test_a_coded_stream_is_not_cut_open(api: Api, world: World, upstream: ModelServer) -> None:
-    """Its events cannot be told apart: nothing is taken out, and nothing added, though its end was not to be seen."""
-    text = chunk("word") + chunk(usage=USAGE)
-    upstream.script = gzipped(text, content_type="text/event-stream")
-    async with api.chat(world.tenant.headers, stream=True) as response:
-        assert await response.read() == text
-        assert response.headers["content-encoding"] == "gzip"
-    [record] = await recorded(world, 1)
-    assert record.usage_source is UsageSource.ESTIMATED
-    assert record.output_tokens > 0
-
-
-async def test_a_coded_refusal_is_answered_in_our_words(api: Api, world: World, upstream: ModelServer) -> None:
-    upstream.script = gzipped(orjson.dumps(OPENAI_ERROR), status=400)
-    async with api.chat(world.tenant.headers) as response:
-        assert response.status == 400
-        assert "content-encoding" not in response.headers
-        assert (await response.json())["error"]["code"] == "upstream_refused_request"
 
 
 async def test_trouble_with_the_model_server_is_not_the_callers(api: Api, world: World, upstream: ModelServer) -> None:

@@ -17,6 +17,7 @@ from tests.inference.model_server import (
     ModelServer,
     Script,
     breaking,
+    breaking_body,
     chunk,
     endless,
     stalling,
@@ -268,16 +269,7 @@ async def test_a_text_completion_that_is_cut(api: Api, world: World, upstream: M
 async def test_a_plain_body_that_breaks_off_is_not_taken_for_whole(
     api: Api, world: World, upstream: ModelServer
 ) -> None:
-    async def script(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        await response.write(b'{"choices": [')
-        await asyncio.sleep(0.05)
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    upstream.script = script
+    upstream.script = breaking_body(b'{"choices": [', headers={"Content-Type": "application/json"})
     with pytest.raises(aiohttp.ClientPayloadError):
         async with api.chat(world.tenant.headers) as response:
             await response.read()

@@ -5,7 +5,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from activities.adapters.local import LocalCompute
 from tests.node.control_plane import SERVING_KEY, ControlPlane, running_control_plane
+from tests.node.creating import compute
 from tests.node.machine import NodeMachine, processes_of, until
 
 
@@ -34,6 +36,21 @@ async def machine(tmp_path: Path, plane: ControlPlane) -> AsyncIterator[Callable
     yield make
     for each in made:
         await each.end()
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> AsyncIterator[Path]:
+    """Where the machines of the provider `local` are kept; what runs there is ended."""
+    path = tmp_path / "instances"
+    yield path
+    for process in processes_of(path):
+        process.kill()
+    await until(lambda: not processes_of(path))
+
+
+@pytest.fixture
+def local(folder: Path) -> LocalCompute:
+    return compute(folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -10,24 +9,10 @@ import pytest
 
 from activities.adapters.local import LocalCompute
 from models.ports.compute import Machine
-from tests.node.creating import boot, compute, spec
+from tests.node.creating import boot, spec
 from tests.node.machine import processes_of, until
 
 PATIENCE_S = 15.0
-
-
-@pytest.fixture
-async def folder(tmp_path: Path) -> AsyncIterator[Path]:
-    path = tmp_path / "instances"
-    yield path
-    for process in processes_of(path):
-        process.kill()
-    await until(lambda: not processes_of(path))
-
-
-@pytest.fixture
-def local(folder: Path) -> LocalCompute:
-    return compute(folder)
 
 
 def listened_on(folder: Path) -> set[int]:

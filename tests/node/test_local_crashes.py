@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,20 +21,6 @@ from tests.node.machine import living, processes_of, until
 STEPS_AT_MOST = 60
 IN_STRIDES_OF = {"create": 6, "delete": 7, "reinstall": 17, "restart": 11}
 """A kill at every so many steps, to take seconds. After a change to the adapter set them to 1 once: that takes two minutes."""
-
-
-@pytest.fixture
-async def folder(tmp_path: Path) -> AsyncIterator[Path]:
-    path = tmp_path / "instances"
-    yield path
-    for process in processes_of(path):
-        process.kill()
-    await until(lambda: not processes_of(path))
-
-
-@pytest.fixture
-def local(folder: Path) -> LocalCompute:
-    return compute(folder)
 
 
 async def in_a_process(folder: Path, job: str, step: int) -> bool:
