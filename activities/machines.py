@@ -195,16 +195,16 @@ class MachineActivities:
     async def _off_record(
         self, request: RemoveMachine, machines: list[Machine], volumes: list[Volume], before: Removal
     ) -> Removal | None:
-        """What a create made whose answer never reached the record; None where there is nothing of that kind."""
-        found: list[Machine] = []
-        if request.provider_instance_id is None:
-            found = [
-                one
-                for one in machines
-                if one.billed_from is not None
-                and one.provider_instance_id not in request.recorded
-                and await self._compute.ended(one.provider_instance_id, request.zone) is None
-            ]
+        """What a create made whose answer never reached the record, a twin of the one on record included; None for nothing
+        of that kind.
+        """
+        found = [
+            one
+            for one in machines
+            if one.billed_from is not None
+            and one.provider_instance_id not in request.recorded
+            and await self._compute.ended(one.provider_instance_id, request.zone) is None
+        ]
         unknown = [
             one
             for one in volumes

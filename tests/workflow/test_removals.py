@@ -89,6 +89,31 @@ async def test_a_volume_that_nobody_had_seen_is_on_the_bill_before_it_goes(world
     assert (found["opened_at"], found["closed_at"]) == (volume.billed_from, world.compute.ended_at["vol-1"])
 
 
+async def test_a_twin_of_the_machine_on_record_is_on_the_bill_before_it_goes(world: InstanceWorld) -> None:
+    """After its delete nobody could learn of it any more."""
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    [machine] = world.compute.live.values()
+    twin = machine.model_copy(update={"provider_instance_id": "twin", "billed_from": utc_now()})
+    world.compute.live["twin"] = twin
+
+    seen: list[set[str]] = []
+    delete = world.compute.delete
+
+    async def watched(provider_instance_id: str, zone: str) -> None:
+        seen.append(set(await bills(world)))
+        await delete(provider_instance_id, zone)
+
+    world.compute.delete = watched  # type: ignore[method-assign]
+    async with world.beating(instance_id):
+        await world.command("terminate", instance_id)
+        await world.ended(instance_id, skipping_s=5)
+    assert seen
+    assert all({"twin", machine.provider_instance_id} <= billed for billed in seen)
+    found = (await bills(world))["twin"]
+    assert (found["opened_at"], found["closed_at"]) == (twin.billed_from, world.compute.ended_at["twin"])
+
+
 async def test_a_volume_to_be_kept_stays_on_the_bill(world: InstanceWorld) -> None:
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
