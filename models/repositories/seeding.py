@@ -11,14 +11,13 @@ machines to the second, as the simulated cloud's meter does; Scaleway's GPU mach
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, update
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -43,32 +42,36 @@ class Host:
 async def seed(session: AsyncSession, host: Host) -> int:
     """Add what the catalogue lacks, in the caller's transaction (owner role). Returns how many rows were added."""
     added = 0
-    for row in (*_settings(), *_action_types(), *_models(), *_providers()):
-        added += await _add(session, row)
+    for rows in (_settings(), _action_types(), _models(), _providers()):
+        added += await _add(session, rows)
     for provider in _providers():
         await session.execute(
             update(Provider).where(col(Provider.code) == provider.code).values(has_adapter=provider.has_adapter)
         )
     providers = {provider.code: provider.id for provider in (await session.exec(select(Provider))).all()}
     known = await _offered(session)
-    for line in _lines("regions"):
-        added += await _add(session, _region(line, providers))
+    added += await _add(session, [_region(line, providers) for line in _lines("regions")])
     regions: dict[Key, UUID] = {
         (row.provider_id, row.code): row.id for row in (await session.exec(select(Region))).all()
     }
-    for zone in _zones(host, providers, regions):
-        added += await _add(session, zone)
-    for line in _lines("instance_types"):
-        added += await _add(session, _instance_type(line, providers))
-    for link in _links(known, await _offered(session), providers, host):
-        added += await _add(session, link)
+    added += await _add(session, _zones(host, providers, regions))
+    added += await _add(session, [_instance_type(line, providers) for line in _lines("instance_types")])
+    added += await _add(session, _links(known, await _offered(session), providers, host))
     return added
 
 
-async def _add(session: AsyncSession, row: SQLModel) -> int:
-    """1 when the row was added, 0 when one with its key or name is there."""
-    statement = insert(type(row)).values(row.model_dump(exclude_none=True)).on_conflict_do_nothing()
-    return cast("CursorResult[Any]", await session.execute(statement)).rowcount
+async def _add(session: AsyncSession, rows: Iterable[SQLModel]) -> int:
+    """How many of these rows of one table were added: those with a key and a name that no row has. Sent together, since this
+    runs at every start.
+    """
+    added = list(rows)
+    if not added:
+        return 0
+    values = [row.model_dump() for row in added]
+    given = {name for each in values for name, value in each.items() if value is not None}
+    named = [{name: each[name] for name in given} for each in values]
+    connection = await session.connection()
+    return (await connection.execute(insert(type(added[0])).on_conflict_do_nothing(), named)).rowcount
 
 
 @dataclass(frozen=True)
