@@ -34,7 +34,7 @@ test: $(READY)  ## run the tests that this machine can run, and say what was lef
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --quiet --durations=12 --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest --quiet --durations=12 --numprocesses=4 --dist=loadfile --no-loadscope-reorder \
 		--ignore=tests/chaos
 	@$(BIN)/python -m pytest --quiet --durations=5 tests/chaos
 endif

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,12 +60,18 @@ class People:
     """Makes people by SQL, as the owner of the database."""
 
     def __init__(self, database: TestDatabase) -> None:
-        self._url = database.owner
+        self.url = database.owner
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
 
     def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        if self._connection is None:
+            self._connection = psycopg.connect(self.url, autocommit=True)
+        cursor = self._connection.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def organization(self, name: str = "Acme") -> UUID:
         organization_id = new_id()
@@ -126,8 +132,10 @@ class RunningApi:
 
 
 @pytest.fixture
-def people(database: TestDatabase) -> People:
-    return People(database)
+def people(database: TestDatabase) -> Iterator[People]:
+    people = People(database)
+    yield people
+    people.close()
 
 
 @pytest.fixture

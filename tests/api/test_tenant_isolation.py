@@ -108,7 +108,7 @@ class World:
     def everything_of_the_owner(self) -> str:
         """Every row of the owner's organization, as text."""
         found = {}
-        with psycopg.connect(self.seeded.people._url) as connection:
+        with psycopg.connect(self.seeded.people.url) as connection:
             for table in tenant_tables():
                 rows = connection.execute(
                     f"SELECT (to_jsonb(t) - 'last_used_at')::text FROM {table} t WHERE organization_id = %s ORDER BY 1",  # noqa: S608

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import create_engine
 from sqlmodel import Session, SQLModel, col, select
 
 from models.base.clock import utc_now
@@ -27,7 +27,7 @@ class Rows:
     """Reads and writes as the superuser: no row-level security is between a test and what it wants to see."""
 
     def __init__(self, database: TestDatabase) -> None:
-        self._engine = create_engine(driver_url(database.admin), poolclass=NullPool)
+        self._engine = create_engine(driver_url(database.admin), pool_pre_ping=True)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -66,9 +66,10 @@ def lonely_settings(database: TestDatabase, home: Path, **more: Any) -> Settings
 @asynccontextmanager
 async def seeded_api(database: TestDatabase, home: Path, **settings: Any) -> AsyncIterator[SeededApi]:
     await seed_catalogue(database)
-    rows = Rows(database)
+    rows, people = Rows(database), People(database)
     try:
         async with running_api(lonely_settings(database, home, **settings)) as api:
-            yield SeededApi(api, People(database), rows)
+            yield SeededApi(api, people, rows)
     finally:
+        people.close()
         rows.close()

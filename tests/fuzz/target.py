@@ -145,4 +145,5 @@ def populate(database: TestDatabase, port: int) -> tuple[dict[str, Person], dict
         "model": [model.id for model in rows.all(LlmModel)],
     }
     rows.close()
+    people.close()
     return {"member": member, "admin": admin}, things

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import create_engine
 from sqlmodel import Session, SQLModel, col, select, update
 
 from models.base.clock import utc_now
@@ -38,7 +38,7 @@ class World:
     """Writes and reads as the superuser, behind the product's back."""
 
     def __init__(self, admin_url: str) -> None:
-        self._engine = create_engine(driver_url(admin_url), poolclass=NullPool)  # tests take the database away
+        self._engine = create_engine(driver_url(admin_url), pool_pre_ping=True)  # tests take the database away
         self.provider_id = new_id()
         self.model_id = new_id()
         self._add(

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import dict_row
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
@@ -53,9 +54,15 @@ class Ordered:
 
 class InstanceWorld:
     def __init__(
-        self, urls: TestDatabase, environment: WorkflowEnvironment, database: Database, principal: Principal
+        self,
+        urls: TestDatabase,
+        environment: WorkflowEnvironment,
+        database: Database,
+        principal: Principal,
+        sql: psycopg.AsyncConnection[dict[str, Any]],
     ) -> None:
         self.urls, self.environment, self.database, self.principal = urls, environment, database, principal
+        self._sql = sql
         self.client = environment.client
         self.compute = FakeCompute()
         self.delivery = OutboxDelivery(self.client)
@@ -119,26 +126,25 @@ class InstanceWorld:
         """The agent's last word, as register and heartbeat leave it, and the signal that an edge sends."""
         row = await self.row(instance_id)
         values = {"slots_busy": 0, "queue_depth": 0, "is_stale": False, "boot_id": "boot-1", **more}
-        with psycopg.connect(self.urls.owner) as connection:
-            connection.execute(
-                """
-                INSERT INTO instance_liveness (instance_id, organization_id, generation, boot_id, worker_status, phase,
-                    slots_busy, queue_depth, is_stale, report, registered_at, last_heartbeat_at)
-                VALUES (%(id)s, %(organization)s, %(generation)s, %(boot_id)s, %(status)s, %(phase)s, %(slots_busy)s,
-                    %(queue_depth)s, %(is_stale)s, '{}', now(), now())
-                ON CONFLICT (instance_id) DO UPDATE SET generation = EXCLUDED.generation, boot_id = EXCLUDED.boot_id,
-                    worker_status = EXCLUDED.worker_status, phase = EXCLUDED.phase, slots_busy = EXCLUDED.slots_busy,
-                    is_stale = EXCLUDED.is_stale, registered_at = now(), last_heartbeat_at = now()
-                """,
-                {
-                    "id": instance_id,
-                    "organization": self.principal.organization_id,
-                    "generation": row["generation"],
-                    "status": status,
-                    "phase": phase,
-                    **values,
-                },
-            )
+        await self._sql.execute(
+            """
+            INSERT INTO instance_liveness (instance_id, organization_id, generation, boot_id, worker_status, phase,
+                slots_busy, queue_depth, is_stale, report, registered_at, last_heartbeat_at)
+            VALUES (%(id)s, %(organization)s, %(generation)s, %(boot_id)s, %(status)s, %(phase)s, %(slots_busy)s,
+                %(queue_depth)s, %(is_stale)s, '{}', now(), now())
+            ON CONFLICT (instance_id) DO UPDATE SET generation = EXCLUDED.generation, boot_id = EXCLUDED.boot_id,
+                worker_status = EXCLUDED.worker_status, phase = EXCLUDED.phase, slots_busy = EXCLUDED.slots_busy,
+                is_stale = EXCLUDED.is_stale, registered_at = now(), last_heartbeat_at = now()
+            """,
+            {
+                "id": instance_id,
+                "organization": self.principal.organization_id,
+                "generation": row["generation"],
+                "status": status,
+                "phase": phase,
+                **values,
+            },
+        )
         await self.handle(instance_id).signal("observed", {"edge": "phase", "boot_id": "boot-1", "generation": 1})
 
     async def become_ready(self, instance_id: UUID) -> None:
@@ -150,10 +156,7 @@ class InstanceWorld:
         return (await self.rows("SELECT * FROM instances WHERE id = %s", instance_id))[0]
 
     async def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
-        async with await psycopg.AsyncConnection.connect(self.urls.admin) as connection:
-            cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-            await cursor.execute(statement, values)
-            return await cursor.fetchall()
+        return await (await self._sql.execute(statement, values)).fetchall()
 
     async def until(
         self,
@@ -201,12 +204,11 @@ class InstanceWorld:
         try:
             yield
         finally:
-            stop.set()  # not cancelled: a connection that is being made would be left open
+            stop.set()  # not cancelled: in the middle of a statement
             await task
 
     async def execute(self, statement: str, *values: object) -> None:
-        async with await psycopg.AsyncConnection.connect(self.urls.admin) as connection:
-            await connection.execute(statement, values)
+        await self._sql.execute(statement, values)
 
     async def snapshot(self, instance_id: UUID) -> InstanceSnapshot:
         key = InstanceKey(instance_id=instance_id, organization_id=self.principal.organization_id)
@@ -266,12 +268,13 @@ async def instance_world(urls: TestDatabase, environment: WorkflowEnvironment) -
     await _declare_search_attributes(environment.client)
     principal = await founded(urls)
     database = Database(urls.worker, pool_size=10)
-    world = InstanceWorld(urls, environment, database, principal)
     try:
-        async with world.workers():
-            try:
-                yield world
-            finally:
-                await world.end()
+        async with await psycopg.AsyncConnection.connect(urls.admin, autocommit=True, row_factory=dict_row) as sql:
+            world = InstanceWorld(urls, environment, database, principal, sql)
+            async with world.workers():
+                try:
+                    yield world
+                finally:
+                    await world.end()
     finally:
         await database.close()

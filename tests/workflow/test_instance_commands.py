@@ -160,7 +160,7 @@ async def test_other_policies_for_a_silent_instance(world: InstanceWorld, policy
         assert not world.compute.live
     else:
         await world.until(instance_id, lambda row: row["generation"] == 2, skipping_s=30)
-        assert world.compute.calls.count("reinstall") == 1
+        await world.until_called("reinstall", 1)
 
 
 async def test_an_instance_that_comes_back_by_itself_is_left_alone(world: InstanceWorld) -> None:
