@@ -14,7 +14,7 @@ from api.http.openapi import install_openapi
 from api.http.pagination import only_known_filters
 from api.inference.edge import is_inference
 from api.routers import ROUTERS, system
-from api.version import VERSION
+from models.base.version import VERSION
 from models.settings import Environment
 
 

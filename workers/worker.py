@@ -22,6 +22,7 @@ from temporalio.client import (
 from temporalio.worker import Worker
 
 from activities.runtime.logs import configure_logging
+from models.base.version import VERSION
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
 from workers.composition import QUEUES, WorkerObjects, compose, queues
@@ -128,6 +129,7 @@ def make_worker(client: Client, registration: QueueRegistration) -> Worker:
     return Worker(
         client,
         task_queue=registration.queue,
+        build_id=VERSION,  # for people: without one the SDK hashes the code of every loaded module at each start
         workflows=list(registration.workflows),
         activities=list(registration.activities),
         max_concurrent_workflow_tasks=CONCURRENT_WORKFLOW_TASKS if registration.workflows else None,

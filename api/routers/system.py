@@ -8,20 +8,20 @@ import psutil
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from api import version
 from api.deps import State
 from api.http import swagger_ui
 from api.http.openapi import document_bytes, errors
 from api.schemas.system import Brains, Health, Memory, Version
 from models.base.clock import utc_now
 from models.base.errors import ServiceUnavailable
+from models.base.version import VERSION
 
 router = APIRouter(tags=["system"])
 
 DATABASE_SILENCE_S = 12.0
 """The database answers a ping every 5 s; two missed ones and a bit mean that it is away."""
 
-BANNER = f"Quarterdeck {version.VERSION}. Documentation: /swagger-ui/  Document: /api-docs/openapi.json\n"
+BANNER = f"Quarterdeck {VERSION}. Documentation: /swagger-ui/  Document: /api-docs/openapi.json\n"
 
 
 @router.get("/", summary="Say what this is", response_class=PlainTextResponse)
@@ -37,7 +37,7 @@ async def read_health(state: State) -> Health:
     return Health(
         status="healthy",
         database="connected",
-        version=version.VERSION,
+        version=VERSION,
         timestamp=utc_now(),
         brains=Brains(),
         memory=Memory(used=f"{used // 1_000_000}MB", total=f"{total // 1_000_000}MB"),
@@ -46,8 +46,8 @@ async def read_health(state: State) -> Health:
 
 @cache
 def _version() -> Version:
-    built_at = datetime.fromtimestamp(Path(version.__file__).stat().st_mtime, UTC)
-    return Version(backend_version=version.VERSION, build_time=built_at)
+    built_at = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
+    return Version(backend_version=VERSION, build_time=built_at)
 
 
 @router.get("/version", summary="Tell the version")
