@@ -289,10 +289,11 @@ async def read_with_reconnects(url: str, person: Person, patience: int, done: as
         async with follower(url, person.bearer, after=after) as reader:
             await greeted(reader)
             for _ in range(patience):
+                was_done = done.is_set()
                 try:
-                    event = await reader.next(timeout_s=1)
+                    event = await reader.next(timeout_s=5 if was_done else 1)
                 except TimeoutError:
-                    if done.is_set():
+                    if was_done:
                         return seen
                     break
                 assert event is not None

@@ -178,7 +178,7 @@ async def test_finding_out_whether_the_dead_are_back_fails_no_request(
 
 
 async def test_one_that_is_back_takes_requests_again(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(penalties, "FIRST_PENALTY_S", 0.2)
+    monkeypatch.setattr(penalties, "FIRST_PENALTY_S", 1.0)
     async with model_server(disconnecting) as late, model_server() as good:
         late_id = world.add_instance(late.port, queue_depth=0)
         world.add_instance(good.port, queue_depth=9)
@@ -186,7 +186,7 @@ async def test_one_that_is_back_takes_requests_again(api: Api, world: World, mon
         assert await statuses(api, world, 5) == [200] * 5
         assert len(late.heard) == 1
         late.script = None
-        assert await statuses(api, world, 12, pause_s=0.05) == [200] * 12
+        assert await statuses(api, world, 12, pause_s=0.1) == [200] * 12
         async with api.chat(world.tenant.headers) as response:
             assert response.headers["x-quarterdeck-instance"] == str(late_id)
     assert not api.state.inference._knowledge.penalties

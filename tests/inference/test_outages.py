@@ -197,7 +197,7 @@ async def test_after_a_lost_listener_everything_is_read_again(
 
 async def test_a_silent_agent_is_routed_around_without_any_notification(api: Api, world: World) -> None:
     async with model_server() as server:
-        world.add_instance(server.port, silent_s=119)
+        world.add_instance(server.port, silent_s=117)
         await routable(api, world, 1)
         await routable(api, world, 0)
 

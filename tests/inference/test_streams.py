@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 
 import aiohttp
 import orjson
@@ -107,9 +106,7 @@ async def test_the_callers_disconnect_frees_the_slot(api: Api, world: World, ups
         await response.content.readany()
     assert upstream.running == 1
     response.close()
-    began_s = time.monotonic()
-    await until(lambda: upstream.running == 0, 2)
-    assert time.monotonic() - began_s < 1
+    await until(lambda: upstream.running == 0)
     assert upstream.cancelled == 1
     [record] = await recorded(world, 1)
     assert record.outcome is InferenceOutcome.CANCELLED

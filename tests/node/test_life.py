@@ -183,7 +183,7 @@ class TestEnds:
             node.agent.terminate()
             await until(lambda: not node.alive, 5)
             assert time.monotonic() - began < 5
-        await until(lambda: not any(living(server) for server in servers), 1)
+        await until(lambda: not any(living(server) for server in servers), 5)
         assert node.status["state"] == "stopped"
 
     async def test_killed_it_takes_its_model_server_along(self, machine: MachineFactory, plane: ControlPlane) -> None:
@@ -192,15 +192,15 @@ class TestEnds:
         await until(plane.serves, 30)
         (server,) = node.model_servers()
         node.agent.kill()
-        await until(lambda: not node.alive, 2)
-        await until(lambda: not living(server), 2)
+        await until(lambda: not node.alive, 5)
+        await until(lambda: not living(server), 5)
 
     async def test_killed_while_it_loads_it_leaves_nothing(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()
         await node.start()
         servers = await until(node.model_servers)
         node.agent.kill()
-        await until(lambda: not any(living(server) for server in servers), 3)
+        await until(lambda: not any(living(server) for server in servers), 5)
 
     async def test_a_dead_model_server_is_replaced(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()

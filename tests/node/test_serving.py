@@ -180,7 +180,7 @@ class TestDisconnect:
         connection = ask(served, chat("Count.", stream=stream, **LONG))
         await until(lambda: figures(module_plane) == (1, 0))
         connection.close()
-        await until(lambda: figures(module_plane) == (0, 0), 2)
+        await until(lambda: figures(module_plane) == (0, 0), 5)
         before = cpu_s(served)
         await asyncio.sleep(0.5)
         assert cpu_s(served) - before < 0.2, "the model server is still at work"
@@ -192,10 +192,10 @@ class TestDisconnect:
             assert response.status == 200
         for connection in connections[2:]:
             connection.close()
-        await until(lambda: figures(module_plane) == (2, 0), 2)
+        await until(lambda: figures(module_plane) == (2, 0), 5)
         for connection in connections:
             connection.close()
-        await until(lambda: figures(module_plane) == (0, 0), 2)
+        await until(lambda: figures(module_plane) == (0, 0), 5)
 
 
 async def test_nothing_private_is_in_the_log(served: NodeMachine, client: aiohttp.ClientSession) -> None:

@@ -14,8 +14,8 @@ import psutil
 
 TOKEN = "cloud-token-of-the-tests"
 START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 2.0
-QUICK = ("--build-s", "0.1", "--rebuild-s", "0.1", "--delete-s", "0.1", "--preempted-shown-s", "0.2", "--phase-s", "0.05",
+STOP_TIMEOUT_S = 5.0
+QUICK = ("--build-s", "0.1", "--rebuild-s", "0.1", "--delete-s", "0.1", "--preempted-shown-s", "1.0", "--phase-s", "0.05",
          "--tick-s", "0.02")  # fmt: skip
 
 

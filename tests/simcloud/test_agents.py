@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ async def test_registers_and_reports_every_phase_at_once(
 ) -> None:
     plane.interval_s = 5.0
     machine = create(shared_cloud, order, user_data(plane, "i1"))
-    await until(lambda: any(beat.body["phase"] == "serving" for beat in plane.beats), patience_s=3.0)
+    await until(lambda: any(beat.body["phase"] == "serving" for beat in plane.beats), patience_s=4.5)
     (registered,) = plane.registered
     assert registered.token == "bootstrap-i1-1"
     assert registered.body["model_id"] == MODEL
@@ -140,9 +141,9 @@ async def test_an_interval_that_makes_no_sense_does_not_make_it_hammer(
     plane.interval_s = interval_s
     machine = create(shared_cloud, order, user_data(plane, "i1", heartbeat_interval_s=0.000001))
     await serving(shared_cloud, machine)
-    before = plane.requests
+    before, began_s = plane.requests, time.monotonic()
     await asyncio.sleep(0.5)
-    assert 1 <= plane.requests - before <= 7
+    assert 1 <= plane.requests - before <= (time.monotonic() - began_s) / 0.09 + 2
 
 
 async def test_a_control_plane_that_comes_later_is_found(
@@ -195,7 +196,7 @@ async def test_an_agent_that_falls_silent_comes_back_when_restarted(
 async def test_slow_start_and_drain(
     shared_cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData
 ) -> None:
-    shared_cloud.fault("create", "slow_start", count=1, delay_s=0.8)
+    shared_cloud.fault("create", "slow_start", count=1, delay_s=2.5)
     machine = create(shared_cloud, order, user_data(plane, "i1"))
     await until(lambda: shared_cloud.get(f"/v1/instances/{machine}")["status"] == "ACTIVE")
     await asyncio.sleep(0.3)

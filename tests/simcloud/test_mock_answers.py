@@ -47,26 +47,26 @@ class TestSeeingTheTruth(OnMock):
         self, cloud: CloudProcess, compute: MockCompute, new_spec: SpecFactory, boot_for: BootFactory, patience_s: float
     ) -> None:
         spec = new_spec()
-        cloud.fault("create", "describe_lag", count=1, lag_s=0.4)
+        cloud.fault("create", "describe_lag", count=1, lag_s=1.5)
         made = await compute.create(spec, boot_for(spec), first_attempt=True)
         with pytest.raises(ProviderUnavailable):
             await compute.describe(made.provider_instance_id, spec.zone)
         assert await compute.ended(made.provider_instance_id, spec.zone) is None
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.6)
         await running(compute, made, patience_s)
 
     async def test_forbidden_while_provisioning_is_worth_another_try(
         self, cloud: CloudProcess, compute: MockCompute, new_spec: SpecFactory, boot_for: BootFactory, patience_s: float
     ) -> None:
         spec = new_spec()
-        cloud.fault("create", "slow_build", count=1, delay_s=0.5)
+        cloud.fault("create", "slow_build", count=1, delay_s=1.5)
         cloud.fault("delete", "forbidden_while_provisioning")
         cloud.fault("describe", "forbidden_while_provisioning")
         made = await compute.create(spec, boot_for(spec), first_attempt=True)
         for refused in (compute.describe, compute.delete):
             with pytest.raises(ProviderUnavailable):
                 await refused(made.provider_instance_id, spec.zone)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.6)
         await running(compute, made, patience_s)
         await compute.delete(made.provider_instance_id, spec.zone)
         await gone(compute, made, patience_s)

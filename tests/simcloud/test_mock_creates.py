@@ -19,7 +19,7 @@ from tests.contract.compute_port import BootFactory, SpecFactory, eventually, go
 from tests.simcloud.cloud_process import CloudProcess
 from tests.simcloud.on_mock import WINDOW_S, OnMock, retried
 
-LAGGING_WINDOW_S = 1.0
+LAGGING_WINDOW_S = 2.5
 """For tests in which the cloud lags: wide enough that a busy machine does not decide them."""
 
 

@@ -35,11 +35,14 @@ def test_a_request_that_does_not_end_is_cut_off_without_a_traceback(tmp_path: Pa
     try:
         wait_for(lambda: is_healthy(f"http://127.0.0.1:{port}"), "health")
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-            time.sleep(0.3)
+            client.settimeout(10)
+            client.sendall(
+                b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert client.recv(65_536).startswith(b"HTTP/1.1 100 "), "it waits for the body"
+            client.sendall(b"{")
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
-            client.settimeout(10)
             answer = b"".join(iter(lambda: client.recv(65_536), b""))
             process.wait(10)
     finally:

@@ -100,9 +100,9 @@ async def test_a_termination_during_a_create_does_not_wait_for_the_machine(real_
 
 async def test_an_agent_that_dies_after_every_restart_is_given_up_with_an_alarm(real_time_world: InstanceWorld) -> None:
     world = real_time_world
-    world.instance_rows._limits = replace(world.limits(), stale_s=1.0, unavailable_wait_s=0.5)
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
+    world.instance_rows._limits = replace(world.limits(), stale_s=1.0, unavailable_wait_s=0.5)
     await world.agent_says(instance_id, "serving", "ready", is_stale=True)
     for generation in (2, 3, 4):
         await world.until(instance_id, lambda row, wanted=generation: row["generation"] == wanted)

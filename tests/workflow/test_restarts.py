@@ -75,9 +75,9 @@ async def test_healing_goes_on_where_a_restarted_machine_tells_no_address(
 ) -> None:
     """Its new agent died before it listened: that is one attempt, not the startup time."""
     impatient = replace(world.limits(), stale_s=2.0, unavailable_wait_s=1.0)
-    monkeypatch.setattr(world.instance_rows, "_limits", impatient)
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
+    monkeypatch.setattr(world.instance_rows, "_limits", impatient)
     world.compute.hidden_looks = 1_000_000
     await world.agent_says(instance_id, "serving", "ready", is_stale=True)
     row = await world.until(instance_id, lambda row: row["status"] == "failed", 50, skipping_s=2)
