@@ -14,6 +14,8 @@ KEY_FILE = "installation.key"
 POSTGRES_FILE = "postgres.json"
 EMBEDDED_DATABASE = "quarterdeck"
 TEMPORAL_PORT = 7233
+SIMCLOUD_BESIDE_API = 900
+LAST_PORT = 65_535
 
 
 class DatabaseRole(StrEnum):
@@ -116,8 +118,16 @@ def models_dir(settings: Settings) -> Path:
     return settings.models_dir or settings.home / "models"
 
 
+def simcloud_port(settings: Settings) -> int:
+    """With the API's port (8000 and 8900), so that of two stacks side by side each has its own, and the same at every start: its
+    machines have it in their addresses. Below it where there is no port 900 above.
+    """
+    beside = settings.api_port + SIMCLOUD_BESIDE_API
+    return settings.simcloud_port or (beside if beside <= LAST_PORT else settings.api_port - SIMCLOUD_BESIDE_API)
+
+
 def simcloud_url(settings: Settings) -> str:
-    return settings.simcloud_url or f"http://127.0.0.1:{settings.simcloud_port}"
+    return settings.simcloud_url or f"http://127.0.0.1:{simcloud_port(settings)}"
 
 
 def simcloud_token(settings: Settings) -> SecretStr:

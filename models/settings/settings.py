@@ -140,8 +140,8 @@ class Settings(BaseSettings):
     """Folder with one folder per served instance of the `local` provider. Default: `<home>/instances`."""
     models_dir: Folder | None = None
     """Folder of GGUF files that the `local` provider may serve. Default: `<home>/models`."""
-    simcloud_port: Port = 8900
-    """Port of the simulated cloud that `quarterdeck up` runs."""
+    simcloud_port: Port | None = None
+    """Port of the simulated cloud that `quarterdeck up` runs. Default: that of the API plus 900."""
     simcloud_url: HttpUrl | None = None
     """Address of the simulated cloud. Default: `http://127.0.0.1:<simcloud_port>`."""
     simcloud_token: SecretStr | None = None

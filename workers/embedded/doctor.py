@@ -153,6 +153,7 @@ def check_services(settings: "Settings") -> Iterator[Finding]:
 
 
 def check_ports(settings: "Settings") -> Iterator[Finding]:
+    from models.settings.derived import simcloud_port
     from workers.embedded.errors import StartError
     from workers.embedded.home import Home, is_locked
     from workers.embedded.ports import LOOPBACK, obstacle
@@ -165,10 +166,10 @@ def check_ports(settings: "Settings") -> Iterator[Finding]:
     if is_running:
         yield Finding("ports", ok=True, text="in use by this home's running stack")
         return
-    names = ["api_port", "simcloud_port"]
-    names += [] if settings.temporal_address else ["temporal_port", "temporal_ui_port"]
-    for name in names:
-        port = int(getattr(settings, name))
+    wanted = {"api_port": settings.api_port, "simcloud_port": simcloud_port(settings)}
+    if settings.temporal_address is None:
+        wanted |= {"temporal_port": settings.temporal_port, "temporal_ui_port": settings.temporal_ui_port}
+    for name, port in wanted.items():
         host = settings.api_host if name == "api_port" else LOOPBACK
         found = obstacle(port, host)
         if found is None:

@@ -62,7 +62,7 @@ class Stack:
             )
 
     def _refuse_ports_that_cannot_be_had(self) -> None:
-        wanted = {"api_port": self.settings.api_port, "simcloud_port": self.settings.simcloud_port}
+        wanted = {"api_port": self.settings.api_port, "simcloud_port": derived.simcloud_port(self.settings)}
         if self.embeds_temporal:
             wanted |= {"temporal_port": self.settings.temporal_port, "temporal_ui_port": self.settings.temporal_ui_port}
         seen: dict[int, str] = {}
@@ -106,7 +106,7 @@ class Stack:
         )
 
     def simcloud(self) -> Part:
-        port, token = self.settings.simcloud_port, derived.simcloud_token(self.settings).get_secret_value()
+        port, token = derived.simcloud_port(self.settings), derived.simcloud_token(self.settings).get_secret_value()
         command = (*self.programs.simcloud, "--port", str(port), "--db", str(self.home.simcloud_database))
         environment = {"QUARTERDECK_SIMCLOUD_TOKEN": token}
         return self._own(

@@ -45,6 +45,16 @@ def test_nothing_needs_to_be_set_for_development() -> None:
     assert derived.instances_dir(settings).is_relative_to(settings.home)
 
 
+@pytest.mark.parametrize(
+    ("set_to", "port"),
+    [({}, 8900), ({"api_port": 8001}, 8901), ({"api_port": 65_000}, 64_100), ({"simcloud_port": 9000}, 9000)],
+)
+def test_stacks_side_by_side_have_a_simulated_cloud_each(set_to: dict[str, int], port: int) -> None:
+    settings = Settings(**set_to)
+    assert derived.simcloud_port(settings) == port
+    assert derived.simcloud_url(settings) == f"http://127.0.0.1:{port}"
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().api_port = 1  # type: ignore[misc]
