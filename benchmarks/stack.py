@@ -16,7 +16,7 @@ import httpx
 import psycopg
 
 from models.settings import Settings
-from models.settings.derived import simcloud_port, simcloud_token
+from models.settings.derived import simcloud_token, simcloud_url
 from workers.embedded import processes
 from workers.embedded.home import Home, ensure_key, open_home
 from workers.embedded.ports import free_port
@@ -79,7 +79,7 @@ class RunningStack:
         """How many machines and volumes the simulated cloud has and had: its own totals, not our rows."""
         token = simcloud_token(self.settings).get_secret_value()
         answer = httpx.get(
-            f"http://127.0.0.1:{simcloud_port(self.settings)}/sim/ledger",
+            f"{simcloud_url(self.settings)}/sim/ledger",
             headers={"Authorization": f"Bearer {token}"},
             timeout=60.0,
         )

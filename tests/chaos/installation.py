@@ -17,7 +17,7 @@ from temporalio.client import Client
 
 from activities.runtime.client import connect
 from models.settings import Settings
-from models.settings.derived import simcloud_port, simcloud_token
+from models.settings.derived import simcloud_token, simcloud_url
 from tests.chaos.processes import ControlledProcess
 from tests.embedded.driver import forget
 from workers.embedded.home import ensure_key, open_home
@@ -53,9 +53,7 @@ class Installation:
         self.worker = ControlledProcess(stack.worker(), variables)
         self.variables = variables
         self.http = httpx.AsyncClient(timeout=10.0, trust_env=False)
-        self.cloud = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{simcloud_port(self.settings)}", timeout=10.0, trust_env=False
-        )
+        self.cloud = httpx.AsyncClient(base_url=simcloud_url(self.settings), timeout=10.0, trust_env=False)
         self.admin: dict[str, str] = {}
         self._connection: psycopg.AsyncConnection[Row] | None = None
         self._sql = asyncio.Lock()

@@ -153,10 +153,9 @@ def check_services(settings: "Settings") -> Iterator[Finding]:
 
 
 def check_ports(settings: "Settings") -> Iterator[Finding]:
-    from models.settings.derived import simcloud_port
     from workers.embedded.errors import StartError
     from workers.embedded.home import Home, is_locked
-    from workers.embedded.ports import LOOPBACK, obstacle
+    from workers.embedded.ports import chosen_ports, obstacle
 
     try:
         is_running = is_locked(Home(settings.home))
@@ -166,11 +165,7 @@ def check_ports(settings: "Settings") -> Iterator[Finding]:
     if is_running:
         yield Finding("ports", ok=True, text="in use by this home's running stack")
         return
-    wanted = {"api_port": settings.api_port, "simcloud_port": simcloud_port(settings)}
-    if settings.temporal_address is None:
-        wanted |= {"temporal_port": settings.temporal_port, "temporal_ui_port": settings.temporal_ui_port}
-    for name, port in wanted.items():
-        host = settings.api_host if name == "api_port" else LOOPBACK
+    for name, (host, port) in chosen_ports(settings).items():
         found = obstacle(port, host)
         if found is None:
             yield Finding(name.replace("_", " "), ok=True, text=f"{port} is free")

@@ -5,6 +5,9 @@ import secrets
 import socket
 from enum import Enum
 
+from models.settings import Settings
+from models.settings.derived import simcloud_port
+
 LOOPBACK = "127.0.0.1"
 FIRST_CHOSEN, EPHEMERAL_FROM = 20_000, 32_768
 """32768 is where Linux begins to give ports to outgoing connections (ip_local_port_range); others begin higher."""
@@ -25,6 +28,15 @@ class Obstacle(Enum):
 
     def remedy(self, variable: str) -> str:
         return self._advice.format(variable=variable)
+
+
+def chosen_ports(settings: Settings) -> dict[str, tuple[str, int]]:
+    """Where the parts of `quarterdeck up` listen whose ports are settings: port's setting -> host and port."""
+    chosen = {"api_port": (settings.api_host, settings.api_port), "simcloud_port": (LOOPBACK, simcloud_port(settings))}
+    if settings.temporal_address is None:
+        chosen["temporal_port"] = (LOOPBACK, settings.temporal_port)
+        chosen["temporal_ui_port"] = (LOOPBACK, settings.temporal_ui_port)
+    return chosen
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:

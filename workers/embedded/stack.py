@@ -12,7 +12,7 @@ from models.settings.derived import DatabaseRole, database_password
 from workers.embedded import postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home
-from workers.embedded.ports import LOOPBACK, accepts, obstacle
+from workers.embedded.ports import LOOPBACK, accepts, chosen_ports, obstacle
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.postgres_files import bundled_tree
 from workers.embedded.processes import ProcessSpec, rotate
@@ -62,16 +62,12 @@ class Stack:
             )
 
     def _refuse_ports_that_cannot_be_had(self) -> None:
-        wanted = {"api_port": self.settings.api_port, "simcloud_port": derived.simcloud_port(self.settings)}
-        if self.embeds_temporal:
-            wanted |= {"temporal_port": self.settings.temporal_port, "temporal_ui_port": self.settings.temporal_ui_port}
         seen: dict[int, str] = {}
-        for name, port in wanted.items():
+        for name, (host, port) in chosen_ports(self.settings).items():
             variable = f"{ENV_PREFIX}{name.upper()}"
             if port in seen:
                 raise StartError(f"{variable} and {seen[port]} are both {port}: each needs a port of its own")
             seen[port] = variable
-            host = self.settings.api_host if name == "api_port" else LOOPBACK
             found = obstacle(port, host)
             if found is not None:
                 raise StartError(f"{found.text(port, host)}: {found.remedy(variable)}")
