@@ -60,12 +60,12 @@ class People:
     """Makes people by SQL, as the owner of the database."""
 
     def __init__(self, database: TestDatabase) -> None:
-        self.url = database.owner
+        self._url = database.owner
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
 
     def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         if self._connection is None:
-            self._connection = psycopg.connect(self.url, autocommit=True)
+            self._connection = psycopg.connect(self._url, autocommit=True)
         cursor = self._connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 

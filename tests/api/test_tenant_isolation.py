@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import psycopg
 import pytest
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
@@ -108,13 +107,11 @@ class World:
     def everything_of_the_owner(self) -> str:
         """Every row of the owner's organization, as text."""
         found = {}
-        with psycopg.connect(self.seeded.people.url) as connection:
-            for table in tenant_tables():
-                rows = connection.execute(
-                    f"SELECT (to_jsonb(t) - 'last_used_at')::text FROM {table} t WHERE organization_id = %s ORDER BY 1",  # noqa: S608
-                    [self.owner.organization_id],
-                )
-                found[table] = rows.fetchall()
+        for table in tenant_tables():
+            found[table] = self.seeded.people.execute(
+                f"SELECT (to_jsonb(t) - 'last_used_at')::text FROM {table} t WHERE organization_id = %s ORDER BY 1",  # noqa: S608
+                self.owner.organization_id,
+            )
         return json.dumps(found)
 
 

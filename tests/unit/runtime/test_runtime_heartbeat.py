@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,6 +23,13 @@ def environment(timeout_s: float) -> tuple[ActivityEnvironment, list[tuple[Any, 
 
 async def test_three_beats_per_time_out_with_the_latest_cursor() -> None:
     env, beats = environment(0.3)
+    beaten_at_s: list[float] = []
+
+    def heard(*details: Any) -> None:
+        beats.append(details)
+        beaten_at_s.append(time.monotonic())
+
+    env.on_heartbeat = heard
 
     @activity.defn
     async def work() -> None:
@@ -32,10 +40,11 @@ async def test_three_beats_per_time_out_with_the_latest_cursor() -> None:
             while beats[-1] != ("page", 2):
                 await asyncio.sleep(0.01)
 
-    began_s = time.monotonic()
     await env.run(work)
     assert beats[0] == ("page", 1)
-    assert time.monotonic() - began_s >= 0.09 * (len(beats) - 1)
+    gaps_s = [later - earlier for earlier, later in pairwise(beaten_at_s)]
+    assert len(gaps_s) >= 3
+    assert 0.09 <= min(gaps_s) < 0.15, "a stall makes single gaps longer, none shorter"
 
 
 async def test_none_after_the_work_whether_it_succeeds_or_fails() -> None:
