@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import uvicorn
 
 from api.app import create_app
@@ -18,7 +19,7 @@ from models.settings import Settings
 from models.tables.inference import InferenceRequest
 from tests.inference.model_server import ModelServer, Script, model_server
 from tests.inference.world import MODEL, World
-from tests.servers import TestDatabase
+from tests.servers import TestDatabase, TestPostgres
 
 INSTALLATION_KEY = secrets.token_urlsafe(32)
 
@@ -111,3 +112,23 @@ async def recorded(world: World, count: int, timeout_s: float = 5.0) -> list[Inf
     rows = world.requests()
     assert len(rows) == count
     return rows
+
+
+@contextlib.contextmanager
+def database_away(postgres: TestPostgres, database: TestDatabase) -> Iterator[None]:
+    """Nobody can connect to the test's database, and whoever was connected is thrown out."""
+    admin = postgres.server.url("postgres")
+
+    def allow(is_allowed: bool) -> None:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS {str(is_allowed).lower()}')
+            if not is_allowed:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database.name]
+                )
+
+    allow(False)
+    try:
+        yield
+    finally:
+        allow(True)
