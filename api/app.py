@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.composition import AppState
+from api.http.body_limits import LARGE_BODIES, LIMIT_BYTES
 from api.http.errors import install_error_handlers
 from api.http.middleware import BodyLimit, Edge
 from api.http.openapi import install_openapi
@@ -61,6 +62,7 @@ def create_app(state: AppState) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(only_known_filters)])
     # The last one added is the first one passed.
-    app.add_middleware(BodyLimit, limit_bytes=state.settings.request_body_limit_bytes)
+    large = dict.fromkeys(LARGE_BODIES, state.settings.request_body_limit_bytes)
+    app.add_middleware(BodyLimit, limit_bytes=LIMIT_BYTES, exceptions=large)
     app.add_middleware(Edge, hsts=state.settings.environment is Environment.PRODUCTION)
     return app

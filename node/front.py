@@ -1,7 +1,6 @@
 """The announced port: who may ask, in which order, and what becomes of a request whose client leaves."""
 
 import hmac
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,12 +11,16 @@ from aiohttp import web
 from node.boot import Boot
 from node.collected import CollectedAnswer, Json, StreamError, events
 from node.embedding import Embedder, EmbedderUnavailable
+from node.json_depth import parsed
 from node.openai_errors import openai_error, translate
 from node.slots import SlotGate
 
 BODY_LIMIT_BYTES = 10 * 1024 * 1024
 EVENT_LIMIT_BYTES = 1024 * 1024
 """Longest line of a stream; one with log probabilities of many tokens is far above aiohttp's default."""
+
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""On a stream of events: a proxy on the way keeps none and passes each on at once."""
 
 HTTP_ERRORS = {
     404: ("there is no such route", "not_found"),
@@ -144,9 +147,9 @@ class Front:
     async def _body(self, request: web.Request) -> Json | web.Response:
         """The request's JSON object, or the answer that says what is wrong with it."""
         try:
-            body = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            return openai_error(400, "the body is not JSON", code="invalid_json")
+            body = parsed(await request.read())
+        except ValueError:
+            return openai_error(400, "the body is not JSON, or nested too deeply", code="invalid_json")
         if not isinstance(body, dict):
             return openai_error(400, "the body must be a JSON object", code="invalid_json")
         if body.get("model", self._boot.model_id) != self._boot.model_id:
@@ -158,7 +161,9 @@ class Front:
         async with self._session.post(upstream.url + path, json=body, headers=_authorization(upstream)) as answer:
             if answer.status != 200:
                 return translate(answer.status, await answer.read())
-            response = web.StreamResponse(headers={"Content-Type": answer.headers["Content-Type"]})
+            content_type = answer.headers["Content-Type"]
+            passed_on_at_once = STREAM_HEADERS if content_type.startswith("text/event-stream") else {}
+            response = web.StreamResponse(headers={"Content-Type": content_type, **passed_on_at_once})
             await response.prepare(request)
             try:
                 async for chunk in answer.content.iter_any():

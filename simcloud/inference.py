@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 PATHS = frozenset({"/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 
+STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
 
 class RequestFailed(Exception):
     def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
@@ -165,7 +167,7 @@ class Inference:
     async def _stream(self, call: Call, reply: Reply) -> web.StreamResponse:
         options = call.body.get("stream_options")
         include_usage = isinstance(options, dict) and options.get("include_usage") is True
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(call.request)
         for sent, chunk in reply.chunks(include_usage=include_usage):
             if call.traits.fail_after_chunks is not None and call.entry.chunks >= call.traits.fail_after_chunks:

@@ -3,20 +3,24 @@
 import logging
 import re
 import traceback
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, bound_context
 from api.http.errors import UNEXPECTED, Failure, body_too_large, failure_of, send_failure
-from api.http.lingering import last_answer
-from models.base.errors import AppError, InvalidRequest, PayloadTooLarge
+from api.http.lingering import BodyWatch
+from models.base.errors import AppError, InvalidRequest, MalformedRequest
 from models.base.ids import new_id
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """What a caller may choose as its request id: it is repeated in headers and logs."""
+
+MOST_PARAMETERS = 200
+"""Of a query; the largest search here has fewer than 20."""
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -55,22 +59,25 @@ class Edge:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = False
+        watch = BodyWatch(scope, receive)
+        chosen = send
 
         async def with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal started, chosen
             if message["type"] == "http.response.start":
                 started = True
                 own = list(message.get("headers", ()))
                 names = {name.lower() for name, _ in own}
                 own.append((b"x-request-id", request_id.encode()))
                 message = {**message, "headers": own + [pair for pair in self._headers if pair[0] not in names]}
-            await send(message)
+                if message["status"] >= HTTPStatus.BAD_REQUEST:
+                    chosen = watch.answering(message["status"], send)
+            await chosen(message)
 
         with bound_context(RequestContext(request_id=request_id)):
             try:
-                if _has_nul(scope):
-                    raise InvalidRequest("NUL characters are not allowed in a path or query")
-                await self._app(scope, receive, with_headers)
+                _check_query(scope)
+                await self._app(scope, watch.receive, with_headers)
             except AppError as error:
                 if started:  # half an answer cannot become an error: the server closes the connection
                     log_unexpected(scope, error)
@@ -83,52 +90,41 @@ class Edge:
 
 
 class BodyLimit:
-    """413 for a body over the limit: at once if its length is announced, else as soon as that much has arrived."""
+    """413 for a body over the limit of its path: at once if its length is announced, else as soon as that much has arrived."""
 
-    def __init__(self, app: ASGIApp, *, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, limit_bytes: int, exceptions: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
+        self._exceptions = exceptions or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit_bytes = self._exceptions.get(scope["path"], self._limit_bytes)
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not announced.isdigit():
             failure = Failure(HTTPStatus.BAD_REQUEST, "MALFORMED_REQUEST", "Content-Length is not a number")
             await send_failure(failure, scope, send)
-        elif int(announced[:20]) > self._limit_bytes:
-            await send_failure(failure_of(body_too_large(self._limit_bytes)), scope, last_answer(receive, send))
+        elif int(announced[:20]) > limit_bytes:
+            await send_failure(failure_of(body_too_large(limit_bytes)), scope, send)
         else:
-            await self._app(scope, self._counted(receive), _last_if_413(receive, send))
-
-    def _counted(self, receive: Receive) -> Receive:
-        received_bytes = 0
-
-        async def counted() -> Message:
-            nonlocal received_bytes
-            message = await receive()
-            if message["type"] == "http.request":
-                received_bytes += len(message.get("body", b""))
-                if received_bytes > self._limit_bytes:
-                    raise body_too_large(self._limit_bytes)
-            return message
-
-        return counted
+            await self._app(scope, _counted(receive, limit_bytes), send)
 
 
-def _last_if_413(receive: Receive, send: Send) -> Send:
-    """The rest of such a body is not worth reading."""
-    last = last_answer(receive, send)
-    chosen = send
+def _counted(receive: Receive, limit_bytes: int) -> Receive:
+    received_bytes = 0
 
-    async def maybe_last(message: Message) -> None:
-        nonlocal chosen
-        if message["type"] == "http.response.start" and message["status"] == PayloadTooLarge.status:
-            chosen = last
-        await chosen(message)
+    async def counted() -> Message:
+        nonlocal received_bytes
+        message = await receive()
+        if message["type"] == "http.request":
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > limit_bytes:
+                raise body_too_large(limit_bytes)
+        return message
 
-    return maybe_last
+    return counted
 
 
 def _request_id(scope: Scope) -> str:
@@ -138,9 +134,13 @@ def _request_id(scope: Scope) -> str:
     return str(new_id())
 
 
-def _has_nul(scope: Scope) -> bool:
+def _check_query(scope: Scope) -> None:
+    """Before anybody takes it apart. Raises InvalidRequest, MalformedRequest."""
     query = scope["query_string"]
-    return "\0" in scope["path"] or b"%00" in query or b"\0" in query
+    if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
+        raise InvalidRequest("NUL characters are not allowed in a path or query")
+    if query.count(b"&") >= MOST_PARAMETERS:
+        raise MalformedRequest(f"the query has more than {MOST_PARAMETERS} parameters")
 
 
 def log_unexpected(scope: Scope, error: Exception) -> None:

@@ -22,6 +22,9 @@ HELLO = "hello"
 RESYNC = "resync"
 """Events that were asked for have been removed with age, or never were: whoever reads this looks at everything anew."""
 
+STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+"""On every stream of events: a proxy between us and the reader passes each one on at once (nginx buffers answers otherwise)."""
+
 EVENT_STREAM = {
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
     "description": "Events without end, each with an `id` to resume after.",
@@ -81,8 +84,9 @@ class EventStreamResponse(Response):
     media_type = "text/event-stream"
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], status_code: int = 200) -> None:
-        super().__init__(status_code=status_code, headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        super().__init__(status_code=status_code)
         del self.headers["content-length"]
+        self.raw_headers.extend(STREAM_HEADERS)
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,12 +10,14 @@ import orjson
 from starlette.types import Message, Send
 
 from api.http.errors import Failure, failure_of, response_to
+from api.http.sse import STREAM_HEADERS
 from api.inference.caller import JSON, Headers, Presence
 from api.inference.coded import coding_of
 from api.inference.upstream import REFUSED_RETRY_AFTER_S
 from models.base.errors import AppError
 from models.domain.inference.routing import Route
 
+EVENT_STREAM = b"text/event-stream"
 RETRY_AFTER = re.compile(r"[0-9]{1,10}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 """RFC 9110, section 10.2.3: seconds, or a date in the one form that is still to be sent."""
 
@@ -26,7 +28,8 @@ _REFUSAL_CODES = {503: "UPSTREAM_UNAVAILABLE", 504: "UPSTREAM_TIMEOUT"}
 class Journey:
     """A request on its way: where it is now, how long it has waited for others (seconds), how its answer fares.
 
-    `has_begun`: the caller has been given a status. `is_sound`: nothing has gone wrong in the answer since.
+    `is_body_read`: nothing of the request is still to come. `has_begun`: the caller has been given a status. `is_sound`: nothing
+    has gone wrong in the answer since.
     """
 
     record_id: str
@@ -37,6 +40,7 @@ class Journey:
     fixed_headers: tuple[tuple[bytes, bytes], ...]
     waited_s: float = 0.0
     instance: str = ""
+    is_body_read: bool = False
     has_begun: bool = False
     is_sound: bool = True
     presence: Presence | None = None
@@ -44,6 +48,13 @@ class Journey:
     @property
     def is_caller_gone(self) -> bool:
         return self.presence is not None and self.presence.is_gone
+
+    def headers_of(self, content_type: bytes) -> list[tuple[bytes, bytes]]:
+        """Those of every answer, and of a stream of events what makes proxies pass it on as it comes."""
+        headers = [(b"content-type", content_type), *self.headers()]
+        if content_type.startswith(EVENT_STREAM):
+            headers = [*(pair for pair in headers if pair[0] != b"cache-control"), *STREAM_HEADERS]
+        return headers
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What every answer has: where it comes from, and what this process added to it so far in milliseconds."""
@@ -58,7 +69,7 @@ def head(response: aiohttp.ClientResponse, journey: Journey, length: int | None)
     """Status, content type and coding as the model server gave them; nothing else of its headers. `length` in bytes, if known."""
     journey.has_begun = True
     content_type = response.headers.get("content-type", "application/json").encode("latin-1", "replace")
-    headers = [(b"content-type", content_type), *journey.headers()]
+    headers = journey.headers_of(content_type)
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     if coding := coding_of(response):

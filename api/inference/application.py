@@ -13,10 +13,11 @@ from api.inference.exchange import Exchanges
 from api.inference.knowledge import Knowledge
 from api.inference.metering import Asked
 from api.security.authenticator import Authenticator
-from models.base.errors import PermissionDenied
+from models.base.errors import MalformedRequest, PermissionDenied
+from models.base.json_bounds import JsonOutOfBounds, check_depth, check_json_values
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
-from models.domain.inference.calls import Endpoint, parse_call
+from models.domain.inference.calls import Call, Endpoint, parse_call
 
 MODELS = "/v1/models"
 OWNED_BY = "quarterdeck"
@@ -89,7 +90,8 @@ class InferenceApplication:
         began_s = time.perf_counter()
         body = await read_body(receive, headers, self._body_limit_bytes)
         journey.waited_s += time.perf_counter() - began_s
-        call = parse_call(endpoint, body, self._default_model)
+        journey.is_body_read = True
+        call = _parsed(endpoint, body, self._default_model)
         model = self._knowledge.catalog().resolve(call.model)
         asked = Asked(journey.request_id, principal, call, model, call.input_tokens(), session_of(headers))
         key = headers.get(b"idempotency-key")
@@ -100,3 +102,14 @@ class InferenceApplication:
         with Presence(receive) as presence:
             journey.presence = presence
             await self._exchanges.carry(asked, upstream_body, journey)
+
+
+def _parsed(endpoint: Endpoint, body: bytes, default_model: str | None) -> Call:
+    """Raises MalformedRequest, also for what is beyond the bounds of JSON bodies: on this surface all that is `INVALID_JSON`."""
+    try:
+        check_json_values(body)
+        call = parse_call(endpoint, body, default_model)
+        check_depth(call.document, body)
+    except JsonOutOfBounds as error:
+        raise MalformedRequest(error.message, code="INVALID_JSON") from error
+    return call

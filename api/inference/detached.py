@@ -192,10 +192,9 @@ async def _is_done(store: Callable[[], Awaitable[None]]) -> bool:
 async def _replay(answer: KeptAnswer, journey: Journey) -> None:
     journey.instance = str(answer.instance_id) if answer.instance_id else ""
     headers = [
-        (b"content-type", answer.content_type.encode("latin-1")),
+        *journey.headers_of(answer.content_type.encode("latin-1")),
         (b"content-length", b"%d" % len(answer.body)),
         (b"idempotent-replayed", b"true"),
-        *journey.headers(),
     ]
     journey.has_begun = True
     await journey.send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -13,11 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, set_context
 from api.http.errors import UNEXPECTED, Failure, failure_of, response_to
-from api.http.lingering import last_answer
+from api.http.lingering import BodyWatch
 from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpected
 from api.inference.answers import Journey, piece
 from api.inference.caller import CallerGone, Headers, Refused
-from models.base.errors import AppError, PayloadTooLarge, ServiceUnavailable
+from models.base.errors import AppError, ServiceUnavailable
 from models.base.ids import new_text_id
 
 PREFIX = "/v1/"
@@ -73,8 +73,7 @@ async def _refuse(failure: Failure, scope: Scope, receive: Receive, send: Send, 
     response = response_to(failure, scope["path"], journey.request_id)
     own = {name for name, _ in response.raw_headers}
     headers = [*response.raw_headers, *(pair for pair in journey.headers() if pair[0] not in own)]
-    is_last = failure.status == PayloadTooLarge.status  # the rest of the body is not worth reading
-    answer = last_answer(receive, send) if is_last else send
+    answer = send if journey.is_body_read else BodyWatch(scope, receive).answering(failure.status, send)
     await answer({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await answer(piece(bytes(response.body), more=False))
 

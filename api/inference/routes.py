@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.deps import State
 from api.http.openapi import ErrorResponses, errors
+from api.http.routing import Route
 from api.security.permissions import require
 from api.surfaces import Dialect
 from models.domain.identity.roles import Permission
@@ -31,6 +32,7 @@ router = APIRouter(
     prefix="/v1",
     tags=["openai"],
     default_response_class=HandedOver,
+    route_class=Route,
     dependencies=[Depends(require(Permission.INFERENCE))],
 )
 

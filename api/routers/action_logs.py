@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 
 from api.deps import State
 from api.http.pagination import WindowParams
+from api.http.routing import Route
 from api.schemas.action_logs import ActionLogRead, ActionLogSearchResponse, ActionTypeRead, StatusCounts
 from api.schemas.base import STORABLE
 from api.security.permissions import require
@@ -16,7 +17,7 @@ from models.repositories import action_logs
 from models.repositories.action_logs import LogFilter, LogSearch
 from models.tables.activity import ActionComponent, ActionStatus
 
-router = APIRouter(tags=["activity"])
+router = APIRouter(tags=["activity"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.ACTIVITY_READ))]
 

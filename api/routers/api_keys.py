@@ -10,6 +10,7 @@ from api.http import idempotency
 from api.http.idempotency import IdempotencyKeyHeader, Replay, request_hash
 from api.http.openapi import errors
 from api.http.pagination import SearchResponse, WindowParams
+from api.http.routing import Route
 from api.schemas.api_keys import ApiKeyCreated, ApiKeyRead, ApiKeyWrite
 from api.security.permissions import require
 from models.base.clock import utc_now
@@ -19,7 +20,7 @@ from models.domain.identity.roles import Permission
 from models.repositories import api_keys
 from models.repositories.api_keys import Order
 
-router = APIRouter(prefix="/api_keys", tags=["api_keys"])
+router = APIRouter(prefix="/api_keys", tags=["api_keys"], route_class=Route)
 
 Owner = Annotated[Principal, Depends(require(Permission.API_KEYS_OWN))]
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.deps import State
 from api.http.openapi import errors
+from api.http.routing import Route
 from api.schemas.auth import Me, PasswordLogin, SignedIn, SignedOut
 from api.security.authenticator import refuse_cross_origin
 from api.security.credentials import credentials
@@ -15,7 +16,7 @@ from api.security.sign_in import Client, installation_role, seconds_until, sign_
 from models.base.errors import Unauthenticated
 from models.repositories import users
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=Route)
 
 
 async def same_origin(request: Request) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from api.deps import State
 from api.http.openapi import errors
 from api.http.pagination import SearchResponse, WindowParams
+from api.http.routing import Route
 from api.schemas.base import STORABLE
 from api.schemas.catalog import InstanceTypeRead, InstanceTypeZoneRead, ProviderRead, RegionRead, ZoneRead
 from api.security.permissions import require
@@ -17,7 +18,7 @@ from models.domain.identity.roles import Permission
 from models.repositories import catalog
 from models.repositories.catalog import CatalogSearch, Resource
 
-router = APIRouter(tags=["catalog"])
+router = APIRouter(tags=["catalog"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.CATALOG_READ))]
 Read = TypeVar("Read")

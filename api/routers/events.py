@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from api.composition import AppState
 from api.deps import State
 from api.http.following import BATCH, Following, Look, follow
+from api.http.routing import Route
 from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume, stamped
 from api.security.permissions import Caller, require
 from models.base.errors import InvalidRequest
@@ -16,7 +17,7 @@ from models.domain.identity.roles import Permission
 from models.repositories import events
 from models.tables.activity import Event
 
-router = APIRouter(prefix="/events", tags=["realtime"])
+router = APIRouter(prefix="/events", tags=["realtime"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.ACTIVITY_READ))]
 

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends
 
 from api.deps import State
 from api.http.openapi import errors
+from api.http.routing import Route
 from api.schemas.instance_metrics import InstanceMetricsRead
 from api.security.permissions import require
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
 from models.repositories import inference_metrics
 
-router = APIRouter(tags=["instances"])
+router = APIRouter(tags=["instances"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.INSTANCES_READ))]
 

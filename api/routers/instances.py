@@ -15,6 +15,7 @@ from api.http.idempotency import IdempotencyKeyHeader
 from api.http.json import json_response
 from api.http.openapi import ErrorResponses, Problem, errors
 from api.http.pagination import SearchResponse, WindowParams
+from api.http.routing import Route
 from api.schemas.instances import (
     DeploymentAccepted,
     DeploymentCreate,
@@ -35,7 +36,7 @@ from models.repositories.instance_commands import Commanded
 from models.repositories.instance_listing import InstanceSearch
 from models.repositories.offers import Wish
 
-router = APIRouter(tags=["instances"])
+router = APIRouter(tags=["instances"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.INSTANCES_READ))]
 Operator = Annotated[Principal, Depends(require(Permission.INSTANCES_WRITE))]

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path
 
 from api.deps import State
 from api.http.openapi import errors
+from api.http.routing import Route
 from api.schemas.base import STORABLE
 from api.schemas.model_catalog import ModelRead
 from api.security.permissions import require
@@ -14,7 +15,7 @@ from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
 from models.repositories import catalog
 
-router = APIRouter(tags=["model_catalog"])
+router = APIRouter(tags=["model_catalog"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.MODELS_READ))]
 ModelName = Annotated[str, Path(max_length=200, description="The id or the code of a model."), STORABLE]

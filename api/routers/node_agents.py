@@ -2,30 +2,42 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, Security
+from fastapi import APIRouter, Depends, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from api.deps import State
 from api.http.openapi import errors
+from api.http.routing import Route, before_the_body
 from api.node_agents.messages import announcement_of, heartbeat_of
 from api.schemas.node_agents import HeartbeatAnswer, HeartbeatBody, RegisterAnswer, RegisterBody
 from models.base.clock import utc_now
 from models.base.errors import NotFound, Unauthenticated
-from models.domain.instances.credentials import serving_key, shown_prefix, worker_token
+from models.domain.instances.credentials import is_machine_token, serving_key, shown_prefix, worker_token
 from models.domain.instances.heartbeats import Outcome
 from models.domain.keys import fingerprint
 from models.repositories import registrations
 
-router = APIRouter(prefix="/internal/worker", tags=["node agents"])
+router = APIRouter(prefix="/internal/worker", tags=["node agents"], route_class=Route)
 
 _TOKEN = HTTPBearer(scheme_name="workerToken", auto_error=False, description="A bootstrap token or a worker token.")
 
 
-async def presented_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_TOKEN)]) -> str:
-    """Raises Unauthenticated when there is none."""
-    if credentials is None or not credentials.credentials:
+async def token_in_head(request: Request) -> str:
+    """A token, of which only the body can tell whether it is good: it names the instance. Raises Unauthenticated."""
+    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
+    if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("send the token as `Authorization: Bearer`")
-    return credentials.credentials
+    if not is_machine_token(token):
+        raise Unauthenticated("this is neither a bootstrap token nor a worker token")
+    return token
+
+
+@before_the_body(token_in_head)
+async def presented_token(
+    request: Request, _token: Annotated[HTTPAuthorizationCredentials | None, Security(_TOKEN)]
+) -> str:
+    return await token_in_head(request)
 
 
 Token = Annotated[str, Depends(presented_token)]

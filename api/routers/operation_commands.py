@@ -11,6 +11,7 @@ from api.commands import Answer, Keyed, rendered, run
 from api.deps import State
 from api.http.idempotency import IdempotencyKeyHeader
 from api.http.openapi import errors
+from api.http.routing import Route
 from api.schemas.operations import OperationRead, operation_path
 from api.security.permissions import require
 from models.base.errors import Conflict
@@ -18,7 +19,7 @@ from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Permission
 from models.repositories import instance_commands, operations
 
-router = APIRouter(prefix="/operations", tags=["operations"])
+router = APIRouter(prefix="/operations", tags=["operations"], route_class=Route)
 
 Operator = Annotated[Principal, Depends(require(Permission.OPERATIONS_WRITE))]
 

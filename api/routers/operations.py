@@ -10,6 +10,7 @@ from api.deps import State
 from api.http.following import BATCH, Following, Look, follow
 from api.http.openapi import errors
 from api.http.pagination import DEFAULT_LIMIT, CursorPage, CursorParam, Position, clamped, encode_cursor
+from api.http.routing import Route
 from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume, stamped
 from api.schemas.operations import OperationRead
 from api.security.permissions import Caller, require
@@ -20,7 +21,7 @@ from models.repositories import events, operation_lists, operations
 from models.repositories.operation_lists import OperationFilter
 from models.tables.activity import Event
 
-router = APIRouter(prefix="/operations", tags=["operations"])
+router = APIRouter(prefix="/operations", tags=["operations"], route_class=Route)
 
 Reader = Annotated[Principal, Depends(require(Permission.OPERATIONS_READ))]
 

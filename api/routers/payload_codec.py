@@ -8,11 +8,12 @@ from activities.runtime.codec import EncryptionCodec
 from api.composition import AppState
 from api.deps import State
 from api.http.openapi import errors
+from api.http.routing import Route
 from models.base.errors import PermissionDenied
 from models.domain.keys import Purpose, decode_installation_key, derive
 from models.settings.derived import temporal_ui_url
 
-router = APIRouter(prefix="/internal/codec", tags=["system"])
+router = APIRouter(prefix="/internal/codec", tags=["system"], route_class=Route)
 
 PREFLIGHT_S = 600
 

@@ -11,12 +11,13 @@ from fastapi.responses import PlainTextResponse, Response
 from api.deps import State
 from api.http import swagger_ui
 from api.http.openapi import document_bytes, errors
+from api.http.routing import Route
 from api.schemas.system import Brains, Health, Memory, Version
 from models.base.clock import utc_now
 from models.base.errors import ServiceUnavailable
 from models.base.version import VERSION
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=Route)
 
 DATABASE_SILENCE_S = 12.0
 """The database answers a ping every 5 s; two missed ones and a bit mean that it is away."""

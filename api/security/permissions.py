@@ -7,8 +7,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 
 from activities.runtime.context import RequestContext, set_context
-from api.deps import State
+from api.deps import get_state
 from api.http.errors import request_id_of
+from api.http.routing import before_the_body
 from api.security.identities import Authenticated
 from models.base.errors import PermissionDenied
 from models.domain.identity.principal import Principal
@@ -23,18 +24,28 @@ _BEARER = HTTPBearer(scheme_name="bearer", auto_error=False, description="A sess
 # They only name the alternatives in the OpenAPI document: `authenticated` reads the headers itself.
 
 
+async def identify(request: Request) -> Authenticated:
+    """Whoever calls, told from the head of the request and kept with it. Raises Unauthenticated."""
+    known: Authenticated | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
+    state = await get_state(request)
+    caller = await state.authenticator.authenticate(request.method, request.scope["headers"])
+    request.state.caller = caller
+    organization_id = str(caller.principal.organization_id)
+    set_context(RequestContext(request_id=request_id_of(request.scope), organization_id=organization_id))
+    return caller
+
+
+@before_the_body(identify)
 async def authenticated(
     request: Request,
-    state: State,
     _cookie: Annotated[object, Security(_COOKIE)],
     _api_key: Annotated[object, Security(_API_KEY)],
     _bearer: Annotated[object, Security(_BEARER)],
 ) -> Authenticated:
     """Whoever calls, with any permission or none. Raises Unauthenticated."""
-    caller = await state.authenticator.authenticate(request.method, request.scope["headers"])
-    organization_id = str(caller.principal.organization_id)
-    set_context(RequestContext(request_id=request_id_of(request.scope), organization_id=organization_id))
-    return caller
+    return await identify(request)
 
 
 async def _principal(caller: Annotated[Authenticated, Depends(authenticated)]) -> Principal:

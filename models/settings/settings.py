@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     session_cookie_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "quarterdeck_session"
     """Name of the cookie that holds a browser's session."""
     request_body_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
-    """Largest request body in bytes; a larger one is answered with 413."""
+    """Largest request body of `/v1` in bytes; a larger one is answered with 413. Other paths take 64 KiB."""
 
     # -- First start
     organization_name: Annotated[str, Field(min_length=1, max_length=120)] = "Quarterdeck"

@@ -342,3 +342,32 @@ async def test_nothing_private_is_written_down(
     assert b"input_tokens" in journal
     for private in (b"planted-secret", b"hello", world.tenant.api_key.encode(), b"sv_"):
         assert private not in journal
+
+
+@pytest.mark.parametrize("depth", [65, 500, 1_000])
+async def test_a_body_nested_too_deeply_is_400(api: Api, world: World, upstream: ModelServer, depth: int) -> None:
+    headers = {**world.tenant.headers, "content-type": "application/json"}
+    content = b"[" * (depth - 2) + b'"x"' + b"]" * (depth - 2)
+    body = b'{"model": "%b", "messages": %b}' % (MODEL.encode(), b"[%b]" % content)
+    async with api.post("/v1/chat/completions", data=BytesIO(body), headers=headers) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (400, "invalid_json")
+    assert upstream.heard == []
+
+
+async def test_a_body_of_sixty_four_levels_is_passed_on(api: Api, world: World, upstream: ModelServer) -> None:
+    headers = {**world.tenant.headers, "content-type": "application/json"}
+    content = b"[" * 62 + b'"x"' + b"]" * 62
+    body = b'{"model": "%b", "messages": %b}' % (MODEL.encode(), b"[%b]" % content)
+    async with api.post("/v1/chat/completions", data=BytesIO(body), headers=headers) as response:
+        assert response.status == 200
+    assert len(upstream.heard) == 1
+
+
+async def test_lists_without_number_are_400_before_they_become_objects(
+    api: Api, world: World, upstream: ModelServer
+) -> None:
+    headers = {**world.tenant.headers, "content-type": "application/json"}
+    body = b'{"model": "%b", "input": [%b1]}' % (MODEL.encode(), b"[]," * 1_000_000)
+    async with api.post("/v1/embeddings", data=BytesIO(body), headers=headers) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (400, "invalid_json")
+    assert upstream.heard == []

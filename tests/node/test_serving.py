@@ -87,6 +87,7 @@ class TestAnswers:
         streamed = question | {"stream": True, "stream_options": {"include_usage": True}}
         async with client.post("/v1/chat/completions", json=streamed) as response:
             assert response.content_type == "text/event-stream"
+            assert (response.headers["Cache-Control"], response.headers["X-Accel-Buffering"]) == ("no-cache", "no")
             *chunks, done = await events(response)
         assert done == "[DONE]"
         parsed = [json.loads(chunk) for chunk in chunks]
@@ -153,6 +154,7 @@ class TestBadRequests:
             ("/v1/chat/completions", b"{nonsense", 400, "invalid_json"),
             ("/v1/chat/completions", b"[]", 400, "invalid_json"),
             ("/v1/chat/completions", b"[" * 100_000, 400, "invalid_json"),
+            ("/v1/chat/completions", b'{"messages":' + b"[" * 500 + b"]" * 500 + b"}", 400, "invalid_json"),
             ("/v1/chat/completions", b"\xff\xfe", 400, "invalid_json"),
             ("/v1/chat/completions", b'{"model":"other","messages":[]}', 404, "model_not_found"),
             ("/v1/chat/completions", b"{}", 400, "invalid_request_error"),

@@ -86,6 +86,7 @@ async def test_chat_counts_what_it_says(served: Served) -> None:
 async def test_a_stream_has_role_words_finish_and_usage_if_asked(served: Served, include_usage: bool) -> None:
     asked = CHAT | {"stream": True} | ({"stream_options": {"include_usage": True}} if include_usage else {})
     async with served.post("/v1/chat/completions", asked) as response:
+        assert (response.headers["Cache-Control"], response.headers["X-Accel-Buffering"]) == ("no-cache", "no")
         chunks = await chunks_of(response)
     usage = chunks.pop() if include_usage else None
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}

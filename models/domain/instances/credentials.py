@@ -8,6 +8,7 @@ All follow from the installation key, the instance and its generation, so that a
 byte-identical boot data, and a reinstall (the next generation) makes every earlier secret worthless.
 """
 
+import re
 from uuid import UUID
 
 from models.domain.keys import Purpose, derive_text
@@ -15,6 +16,8 @@ from models.domain.keys import Purpose, derive_text
 BOOTSTRAP_PREFIX = "bt_"
 WORKER_PREFIX = "wk_"
 SERVING_PREFIX = "sv_"
+
+_MACHINE_TOKEN = re.compile(rf"(?:{BOOTSTRAP_PREFIX}|{WORKER_PREFIX})[A-Za-z0-9_-]{{43}}")
 
 SHOWN_CHARACTERS = 12
 """Length of the part of a token that may be stored and shown to tell tokens apart (contract/fleet.md 5.2)."""
@@ -27,6 +30,11 @@ def bootstrap_token(installation_key: bytes, instance_id: UUID, generation: int)
 def worker_token(installation_key: bytes, instance_id: UUID, generation: int, nonce: str) -> str:
     """The same nonce gives the same token: a repeated registration gets the same answer."""
     return WORKER_PREFIX + derive_text(installation_key, Purpose.WORKER, str(instance_id), str(generation), nonce)
+
+
+def is_machine_token(text: str) -> bool:
+    """Whether it has the shape of a bootstrap or worker token: of what has not, nothing need be looked up."""
+    return _MACHINE_TOKEN.fullmatch(text) is not None
 
 
 def serving_key(installation_key: bytes, instance_id: UUID, generation: int) -> str:
