@@ -1,6 +1,8 @@
 """Routes that know who calls before they read what was sent, and that parse only what is within bounds."""
 
+import contextlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -15,6 +17,9 @@ Check = Callable[[Request], Awaitable[object]]
 """Reads the head of a request; raises AppError for one whose body is not worth reading."""
 
 Dependency = TypeVar("Dependency", bound=Callable[..., Any])
+
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+"""What may be beyond 64 bits: orjson would make a float of it, and nobody would notice."""
 
 _CHECK = "checked_before_the_body"
 
@@ -48,12 +53,11 @@ class _BoundedRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         check_json_bounds(body)
-        try:
-            return orjson.loads(body)
-        except (
-            orjson.JSONDecodeError
-        ):  # half a surrogate pair is a field's mistake, which the field's own error tells better
-            return json.loads(body.decode())
+        if _LONG_NUMBER.search(body) is None:
+            with contextlib.suppress(orjson.JSONDecodeError):
+                return orjson.loads(body)
+        # Half a surrogate pair, which orjson refuses, is a field's mistake: the field's own error tells it better.
+        return json.loads(body.decode())
 
 
 def _checks(dependant: Dependant) -> Iterator[Check]:

@@ -17,7 +17,7 @@ BOOTSTRAP_PREFIX = "bt_"
 WORKER_PREFIX = "wk_"
 SERVING_PREFIX = "sv_"
 
-_MACHINE_TOKEN = re.compile(rf"(?:{BOOTSTRAP_PREFIX}|{WORKER_PREFIX})[A-Za-z0-9_-]{{43}}")
+_MACHINE_TOKEN = re.compile(rf"(?:{BOOTSTRAP_PREFIX}|{WORKER_PREFIX})[A-Za-z0-9_-]{{1,200}}")
 
 SHOWN_CHARACTERS = 12
 """Length of the part of a token that may be stored and shown to tell tokens apart (contract/fleet.md 5.2)."""
