@@ -6,9 +6,8 @@ agent always asks for a stream, which ends with its connection, and collects it 
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any
 
-Json = dict[str, Any]
+from node.usage import Json, UsageSum
 
 
 class StreamError(Exception):
@@ -20,33 +19,39 @@ class StreamError(Exception):
 
 
 async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[Json]:
-    """The JSON of each `data:` line up to `[DONE]`. Raises StreamError for an error event."""
-    async for line in lines:
-        data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
-        if line.startswith(b"error:"):
-            raise StreamError(b'{"error":' + line.removeprefix(b"error:").strip() + b"}")
-        if not data:
-            continue
-        if data == b"[DONE]":
-            return
-        event: Json = json.loads(data)
-        if "error" in event:
-            raise StreamError(data)
-        yield event
+    """The JSON of each `data:` line up to `[DONE]`, nulls left out. Raises StreamError for an error event."""
+    try:
+        async for line in lines:
+            data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
+            if line.startswith(b"error:"):
+                raise StreamError(b'{"error":' + line.removeprefix(b"error:").strip() + b"}")
+            if not data:
+                continue
+            if data == b"[DONE]":
+                return
+            event: Json | None = json.loads(data)
+            if event is None:  # stands before the answer to each further prompt
+                continue
+            if "error" in event:
+                raise StreamError(data)
+            yield event
+    except ValueError as error:  # no JSON, or a line longer than the reader's buffer
+        raise StreamError(b"") from error
     raise StreamError(b"")
 
 
 class CollectedAnswer:
-    """`chat` decides the shape: messages with deltas, or plain text."""
+    """`chat` decides the shape: messages with deltas, or plain text. `usage` collects what the choices report."""
 
-    def __init__(self, *, chat: bool) -> None:
+    def __init__(self, usage: UsageSum, *, chat: bool) -> None:
+        self._usage = usage
         self._chat = chat
         self._head: Json = {}
         self._choices: dict[int, Json] = {}
-        self._completion_tokens = 0  # of all choices: each reports its own when it ends
 
     def add(self, event: Json) -> None:
-        for piece in event.pop("choices", []):
+        pieces = event.pop("choices", [])
+        for piece in pieces:
             choice = self._choices.setdefault(piece["index"], self._empty(piece["index"]))
             if self._chat:
                 _merge_message(choice["message"], piece.get("delta") or {})
@@ -57,14 +62,18 @@ class CollectedAnswer:
             choice["finish_reason"] = piece.get("finish_reason") or choice["finish_reason"]
         usage = event.pop("usage", None)
         if usage is not None:
-            self._completion_tokens += usage["completion_tokens"]
-            total = usage["prompt_tokens"] + self._completion_tokens
-            event["usage"] = usage | {"completion_tokens": self._completion_tokens, "total_tokens": total}
+            self._usage.add(usage, pieces[0]["index"] if pieces else 0)
         self._head |= event
 
     def body(self) -> Json:
         kind = "chat.completion" if self._chat else "text_completion"
-        return self._head | {"object": kind, "choices": [self._choices[index] for index in sorted(self._choices)]}
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        for choice in choices:
+            message = choice.get("message")
+            if message is not None and message["content"] is None and "tool_calls" not in message:
+                message["content"] = ""
+        usage = self._usage.total()
+        return self._head | {"object": kind, "choices": choices} | ({} if usage is None else {"usage": usage})
 
     def _empty(self, index: int) -> Json:
         content: Json = {"message": {"role": "assistant", "content": None}} if self._chat else {"text": ""}

@@ -3,24 +3,21 @@
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
 
 from node.boot import Boot
-from node.collected import CollectedAnswer, Json, StreamError, events
 from node.embedding import Embedder, EmbedderUnavailable
+from node.generating import Generation, Upstream
 from node.json_depth import parsed
 from node.openai_errors import openai_error, translate
 from node.slots import SlotGate
+from node.usage import Json
 
 BODY_LIMIT_BYTES = 10 * 1024 * 1024
 EVENT_LIMIT_BYTES = 1024 * 1024
 """Longest line of a stream; one with log probabilities of many tokens is far above aiohttp's default."""
-
-STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-"""On a stream of events: a proxy on the way keeps none and passes each on at once."""
 
 HTTP_ERRORS = {
     404: ("there is no such route", "not_found"),
@@ -30,12 +27,6 @@ HTTP_ERRORS = {
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True)
-class Upstream:
-    url: str
-    api_key: str = field(repr=False)
 
 
 class Front:
@@ -125,7 +116,7 @@ class Front:
             return _unavailable()
         try:
             async with self._embedder.turn() as server:
-                return await self._relay(request, Upstream(server.url, server.api_key), "/v1/embeddings", body)
+                return await self._embeddings(Upstream(server.url, server.api_key), body)
         except (aiohttp.ClientError, OSError, EmbedderUnavailable):
             return _unavailable()
 
@@ -137,9 +128,7 @@ class Front:
             if self.upstream is None:
                 return _unavailable()
             try:
-                if body.get("stream") is True:
-                    return await self._relay(request, self.upstream, path, body)
-                return await self._collect(self.upstream, path, body)
+                return await Generation(self._session, self.upstream, path, body).answer(request)
             except (aiohttp.ClientError, OSError) as error:
                 log.warning("the model server did not answer: %s", type(error).__name__)
                 return _unavailable()
@@ -156,41 +145,12 @@ class Front:
             return openai_error(404, f"this node serves {self._boot.model_id}", code="model_not_found")
         return body
 
-    async def _relay(self, request: web.Request, upstream: Upstream, path: str, body: Json) -> web.StreamResponse:
-        """Pass the answer through as it arrives. Leaving this block early closes the connection and frees the slot."""
-        async with self._session.post(upstream.url + path, json=body, headers=_authorization(upstream)) as answer:
+    async def _embeddings(self, upstream: Upstream, body: Json) -> web.Response:
+        url = upstream.url + "/v1/embeddings"
+        async with self._session.post(url, json=body, headers=upstream.authorization) as answer:
             if answer.status != 200:
                 return translate(answer.status, await answer.read())
-            content_type = answer.headers["Content-Type"]
-            passed_on_at_once = STREAM_HEADERS if content_type.startswith("text/event-stream") else {}
-            response = web.StreamResponse(headers={"Content-Type": content_type, **passed_on_at_once})
-            await response.prepare(request)
-            try:
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
-            except (aiohttp.ClientError, OSError):
-                # A stream that ends cleanly reads as complete; the client has to see that this one broke.
-                if request.transport is not None:
-                    request.transport.abort()
-            return response
-
-    async def _collect(self, upstream: Upstream, path: str, body: Json) -> web.StreamResponse:
-        whole = CollectedAnswer(chat=path == "/v1/chat/completions")
-        streamed = body | {"stream": True, "stream_options": {"include_usage": True}}
-        async with self._session.post(upstream.url + path, json=streamed, headers=_authorization(upstream)) as answer:
-            if answer.status != 200:
-                return translate(answer.status, await answer.read())
-            try:
-                async for event in events(answer.content):
-                    whole.add(event)
-            except StreamError as error:
-                return translate(500, error.body)
-        return web.json_response(whole.body())
-
-
-def _authorization(upstream: Upstream) -> dict[str, str]:
-    return {"Authorization": f"Bearer {upstream.api_key}"}
+            return web.Response(body=await answer.read(), content_type="application/json")
 
 
 def _unavailable() -> web.Response:

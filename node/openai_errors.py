@@ -1,16 +1,24 @@
 """Errors in the form that OpenAI clients read."""
 
 import json
+from typing import Any
 
 from aiohttp import web
 
+Json = dict[str, Any]
+
 
 def openai_error(
-    status: int, message: str, *, code: str, kind: str = "invalid_request_error", retry_after_s: int | None = None
+    status: int,
+    message: str,
+    *,
+    code: str | None,
+    kind: str = "invalid_request_error",
+    param: str | None = None,
+    retry_after_s: int | None = None,
 ) -> web.Response:
     headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return web.json_response(body, status=status, headers=headers)
+    return web.json_response(_body(message, kind, code, param), status=status, headers=headers)
 
 
 _CODES = {"exceed_context_size_error": "context_length_exceeded", "not_supported_error": "not_supported"}
@@ -18,6 +26,12 @@ _CODES = {"exceed_context_size_error": "context_length_exceeded", "not_supported
 
 def translate(status: int, body: bytes) -> web.Response:
     """llama.cpp's error in OpenAI's form: it puts the HTTP status where clients expect a code."""
+    status, told = translated(status, body)
+    return web.json_response(told, status=status)
+
+
+def translated(status: int, body: bytes) -> tuple[int, Json]:
+    """The status and the body of `translate`."""
     try:
         error = json.loads(body)["error"]
         message, kind = str(error["message"]), str(error["type"])
@@ -26,5 +40,9 @@ def translate(status: int, body: bytes) -> web.Response:
     if status == 500 and "too large to process" in message:  # an embedding input has to fit one batch
         status, kind, message = 400, "exceed_context_size_error", "the input is too long to be embedded at once"
     if kind == "exceed_context_size_error":
-        return openai_error(status, message, code="context_length_exceeded")
-    return openai_error(status, message, code=_CODES.get(kind, kind), kind=kind)
+        return status, _body(message, "invalid_request_error", "context_length_exceeded", None)
+    return status, _body(message, kind, _CODES.get(kind, kind), None)
+
+
+def _body(message: str, kind: str, code: str | None, param: str | None) -> Json:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

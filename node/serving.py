@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from node.boot import Boot
-from node.front import Front, Upstream
+from node.front import Front
+from node.generating import Upstream
 from node.model_server import ModelError, ModelServer, ModelServerDied, check_model_file
 from node.phases import Phase
 

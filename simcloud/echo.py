@@ -28,24 +28,39 @@ class BadBody(Exception):
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An answer in the pieces in which it streams."""
+class Choice:
+    """One answer in the pieces in which it streams."""
 
-    id: str
-    model: str
     pieces: tuple[str, ...]
-    prompt_tokens: int
     finish_reason: str
-    is_chat: bool
-    created: int
 
     @property
     def text(self) -> str:
         return "".join(self.pieces)
 
+
+@dataclass(frozen=True)
+class Reply:
+    """The choices of one answer: one or more for each prompt, in order. `prompt_tokens` of all prompts together."""
+
+    id: str
+    model: str
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+    is_chat: bool
+    created: int
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        return tuple(piece for choice in self.choices for piece in choice.pieces)
+
     def usage(self, pieces: int | None = None) -> dict[str, int]:
         """For the whole answer, or for the first `pieces` of it."""
-        completion = tokens("".join(self.pieces[:pieces]))
+        completion = 0
+        left = len(self.pieces) if pieces is None else pieces
+        for choice in self.choices:
+            completion += tokens("".join(choice.pieces[: max(left, 0)]))
+            left -= len(choice.pieces)
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
@@ -53,24 +68,32 @@ class Reply:
         }
 
     def body(self) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": self.finish_reason, "logprobs": None}
-        choice |= {"message": {"role": "assistant", "content": self.text}} if self.is_chat else {"text": self.text}
         kind = "chat.completion" if self.is_chat else "text_completion"
-        return self._frame(kind) | {"choices": [choice], "usage": self.usage()}
+        choices = [
+            {"index": index, "finish_reason": choice.finish_reason, "logprobs": None}
+            | ({"message": {"role": "assistant", "content": choice.text}} if self.is_chat else {"text": choice.text})
+            for index, choice in enumerate(self.choices)
+        ]
+        return self._frame(kind) | {"choices": choices, "usage": self.usage()}
 
     def chunks(self, *, include_usage: bool) -> Iterator[tuple[int, dict[str, Any]]]:
         """(pieces sent once this chunk is out, chunk): role, one per piece, finish, and usage only where it was asked for."""
-        if self.is_chat:
-            yield 0, self._chunk({"role": "assistant", "content": ""}, None, include_usage=include_usage)
-        for number, piece in enumerate(self.pieces, start=1):
-            yield number, self._chunk({"content": piece}, None, include_usage=include_usage)
-        yield len(self.pieces), self._chunk({}, self.finish_reason, include_usage=include_usage)
+        sent = 0
+        for index, choice in enumerate(self.choices):
+            if self.is_chat:
+                yield sent, self._chunk(index, {"role": "assistant", "content": ""}, None, include_usage=include_usage)
+            for piece in choice.pieces:
+                sent += 1
+                yield sent, self._chunk(index, {"content": piece}, None, include_usage=include_usage)
+            yield sent, self._chunk(index, {}, choice.finish_reason, include_usage=include_usage)
         if include_usage:
             kind = "chat.completion.chunk" if self.is_chat else "text_completion"
-            yield len(self.pieces), self._frame(kind) | {"choices": [], "usage": self.usage()}
+            yield sent, self._frame(kind) | {"choices": [], "usage": self.usage()}
 
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None, *, include_usage: bool) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": finish_reason}
+    def _chunk(
+        self, index: int, delta: dict[str, str], finish_reason: str | None, *, include_usage: bool
+    ) -> dict[str, Any]:
+        choice: dict[str, Any] = {"index": index, "logprobs": None, "finish_reason": finish_reason}
         choice |= {"delta": delta} if self.is_chat else {"text": delta.get("content", "")}
         chunk = self._frame("chat.completion.chunk" if self.is_chat else "text_completion") | {"choices": [choice]}
         return chunk | {"usage": None} if include_usage else chunk
@@ -89,24 +112,39 @@ def chat_reply(body: Mapping[str, Any], reply_id: str, model: str, chunk_count: 
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadBody("messages is a list with at least one message", "messages")
     texts = [_content(message.get("content")) for message in messages]
-    prompt_tokens = sum(tokens(text) for text in texts)
     limit = _limit(body, "max_completion_tokens") or _limit(body, "max_tokens")
-    return _reply(
-        texts[-1], prompt_tokens=prompt_tokens, reply_id=f"chatcmpl-{reply_id}", model=model, chunk_count=chunk_count,
-        limit=limit, is_chat=True,
-    )  # fmt: skip
+    choices = (_choice(texts[-1], chunk_count, limit),) * (_limit(body, "n") or 1)
+    prompt_tokens = sum(tokens(text) for text in texts)
+    return Reply(f"chatcmpl-{reply_id}", model, choices, prompt_tokens, is_chat=True, created=int(time.time()))
 
 
 def completion_reply(body: Mapping[str, Any], reply_id: str, model: str, chunk_count: int | None) -> Reply:
-    prompt = body.get("prompt")
-    if isinstance(prompt, list) and prompt and all(isinstance(part, str) for part in prompt):
-        prompt = prompt[0]
-    if not isinstance(prompt, str):
-        raise BadBody("prompt is a text or a list of texts", "prompt")
-    return _reply(
-        prompt, prompt_tokens=tokens(prompt), reply_id=f"cmpl-{reply_id}", model=model, chunk_count=chunk_count,
-        limit=_limit(body, "max_tokens"), is_chat=False,
-    )  # fmt: skip
+    prompts = _prompts(body.get("prompt"))
+    limit, per_prompt = _limit(body, "max_tokens"), _limit(body, "n") or 1
+    choices = tuple(_choice(heard, chunk_count, limit) for heard, _ in prompts for _ in range(per_prompt))
+    prompt_tokens = sum(count for _, count in prompts)
+    return Reply(f"cmpl-{reply_id}", model, choices, prompt_tokens, is_chat=False, created=int(time.time()))
+
+
+def _prompts(given: object) -> list[tuple[str, int]]:
+    """Each prompt as it is heard, and its tokens: a text or some tokens, or a list of such."""
+    if isinstance(given, str) or _are_tokens(given):
+        given = [given]
+    if not isinstance(given, list) or not given:
+        raise BadBody("prompt is a text, a list of tokens, or a list of such", "prompt")
+    prompts = []
+    for each in given:
+        if isinstance(each, str):
+            prompts.append((each, tokens(each)))
+        elif _are_tokens(each):
+            prompts.append((" ".join(map(str, each)), len(each)))
+        else:
+            raise BadBody("prompt is a text, a list of tokens, or a list of such", "prompt")
+    return prompts
+
+
+def _are_tokens(given: object) -> bool:
+    return isinstance(given, list) and bool(given) and all(type(item) is int and item >= 0 for item in given)
 
 
 def embeddings(body: Mapping[str, Any], model: str) -> tuple[dict[str, Any], int]:
@@ -130,23 +168,13 @@ def embeddings(body: Mapping[str, Any], model: str) -> tuple[dict[str, Any], int
     }, used
 
 
-def _reply(
-    heard: str,
-    *,
-    prompt_tokens: int,
-    reply_id: str,
-    model: str,
-    chunk_count: int | None,
-    limit: int | None,
-    is_chat: bool,
-) -> Reply:
+def _choice(heard: str, chunk_count: int | None, limit: int | None) -> Choice:
     pieces = _words(PREFIX + heard[:ECHOED_CHARACTERS])
     if chunk_count is not None:
         pieces = tuple(pieces[number % len(pieces)] for number in range(chunk_count))
-    finish_reason = "stop"
     if limit is not None and tokens("".join(pieces)) > limit:
-        pieces, finish_reason = _words("".join(pieces)[: limit * CHARACTERS_PER_TOKEN]), "length"
-    return Reply(reply_id, model, pieces, prompt_tokens, finish_reason, is_chat, int(time.time()))
+        return Choice(_words("".join(pieces)[: limit * CHARACTERS_PER_TOKEN]), "length")
+    return Choice(pieces, "stop")
 
 
 def _words(text: str) -> tuple[str, ...]:

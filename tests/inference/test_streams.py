@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from models.domain.inference.records import InferenceOutcome, UsageSource
+from models.domain.inference.taps import LONGEST_HELD_BYTES
 from tests.inference.model_server import (
     DONE,
     USAGE,
@@ -204,11 +205,12 @@ async def test_a_stream_that_ends_without_saying_so_was_cut(
 
 
 async def test_an_event_that_was_cut_is_ended_before_the_error(api: Api, world: World, upstream: ModelServer) -> None:
-    """Who asked for the usage has been given the beginning of it: the error must not become a line of the same event."""
-    upstream.script = without_length(WORDS[0], WORDS[1][:-9])
-    async with api.chat(world.tenant.headers, stream=True, stream_options={"include_usage": True}) as response:
+    """The beginning of a long one has been passed on: the error must not become a line of the same event."""
+    long = chunk("x" * 2 * LONGEST_HELD_BYTES)[:-9]
+    upstream.script = without_length(WORDS[0], long)
+    async with api.chat(world.tenant.headers, stream=True) as response:
         events = (await response.read()).split(b"\n\n")
-    assert events[1] == WORDS[1][:-9]
+    assert events[1] == long
     assert b'"upstream_read_failed"' in events[2]
     assert events[3:] == [b""]
 
@@ -321,3 +323,27 @@ async def test_a_slow_reader_slows_the_model_down(api: Api, world: World, upstre
             await asyncio.sleep(0.3)
         assert 0 < written < 60_000_000
     await until(lambda: upstream.running == 0)
+
+
+@pytest.mark.parametrize("asked", [{}, {"stream_options": {"include_usage": True}}])
+async def test_every_prompt_of_a_list_is_counted(
+    api: Api, world: World, upstream: ModelServer, asked: dict[str, object]
+) -> None:
+    """As llama.cpp answers two prompts: an event `null`, and a report beside the end of each."""
+
+    def end(index: int, given: int) -> bytes:
+        usage = {"prompt_tokens": given, "completion_tokens": 6, "total_tokens": given + 6}
+        choice = {"index": index, "text": "", "finish_reason": "length"}
+        return b"data: " + orjson.dumps({"id": "x", "choices": [choice], "usage": usage}) + b"\n\n"
+
+    upstream.script = streaming(b"data: null\n\n", end(1, 8), end(0, 7), DONE)
+    body = {"model": MODEL, "prompt": ["one", "two"], "stream": True, **asked}
+    async with api.post("/v1/completions", json=body, headers=world.tenant.headers) as response:
+        *events, done, rest = (await response.read()).split(b"\n\n")
+    assert (done, rest) == (DONE.strip(), b"")
+    assert b"data: null" not in events
+    [record] = await recorded(world, 1)
+    assert (record.input_tokens, record.output_tokens, record.usage_source) == (15, 12, UsageSource.REPORTED)
+    if asked:
+        told = [orjson.loads(event[6:]) for event in events]
+        assert [chunk["usage"] and chunk["usage"]["total_tokens"] for chunk in told] == [None, None, 27]

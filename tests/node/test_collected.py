@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from node.collected import CollectedAnswer, StreamError, events
+from node.usage import UsageSum
 
 
 def collected(*chunks: dict[str, Any]) -> dict[str, Any]:
-    answer = CollectedAnswer(chat=True)
+    answer = CollectedAnswer(UsageSum(None), chat=True)
     for chunk in chunks:
         answer.add(chunk)
     return answer.body()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -245,3 +246,23 @@ async def test_no_prompt_is_kept(served: Served) -> None:
     kept = served.cloud.database.read_bytes() + served.cloud.database.with_name("cloud.db-wal").read_bytes()
     assert planted.encode() not in kept
     assert planted not in served.cloud.log()
+
+
+@pytest.mark.parametrize("prompt", [["one", "two words"], [[1, 2], [3]], "one"])
+async def test_each_prompt_has_its_choices_and_every_one_is_counted(served: Served, prompt: Any) -> None:
+    asked = {"model": MODEL, "prompt": prompt, "n": 2}
+    async with served.post("/v1/completions", asked) as response:
+        body = await response.json()
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    given = sum(math.ceil(len(each) / 4) if isinstance(each, str) else len(each) for each in prompts)
+    made = [math.ceil(len(choice["text"]) / 4) for choice in body["choices"]]
+    assert [choice["index"] for choice in body["choices"]] == list(range(2 * len(prompts)))
+    assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == (given, sum(made))
+    stream = asked | {"stream": True, "stream_options": {"include_usage": True}}
+    async with served.post("/v1/completions", stream) as response:
+        *chunks, last = await chunks_of(response)
+    texts = ["" for _ in made]
+    for chunk in chunks:
+        texts[chunk["choices"][0]["index"]] += chunk["choices"][0]["text"]
+    assert texts == [choice["text"] for choice in body["choices"]]
+    assert last["usage"] == body["usage"]

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from models.base.errors import MalformedRequest
-from models.domain.inference.taps import BodyTap, StreamTap, Tap
-from models.domain.inference.usage import estimated_tokens, input_characters
+from models.domain.inference.taps import MOST_CHOICES, BodyTap, StreamTap, Tap
+from models.domain.inference.usage import input_tokens
 
 
 class Endpoint(StrEnum):
@@ -30,7 +30,7 @@ class Call:
 
     def input_tokens(self) -> int:
         """Estimate, for the record of a request that no server reported on."""
-        return estimated_tokens(input_characters(self.document))
+        return input_tokens(self.document)
 
     def upstream_body(self, model_id: str) -> bytes:
         """The same request for the model's own id, asking for the usage of a stream. Raises MalformedRequest."""
@@ -46,7 +46,21 @@ class Call:
 
     def tap(self, *, is_event_stream: bool) -> Tap:
         """What reads the answer. Its content type decides: a server may answer a streamed request with a plain error."""
-        return StreamTap(strip_usage=self.is_stream and not self.wants_usage) if is_event_stream else BodyTap()
+        if not is_event_stream:
+            return BodyTap()
+        options = self.document.get("stream_options")
+        return StreamTap(
+            strip_usage=self.is_stream and not self.wants_usage,
+            keeps_running=bool(isinstance(options, dict) and options.get("continuous_usage_stats")),
+            choices_per_prompt=self._choices_per_prompt(),
+        )
+
+    def _choices_per_prompt(self) -> int:
+        """A conversation is one prompt, however many answers it gets; texts may be many, each with so many continuations."""
+        count = self.document.get("n")
+        if self.endpoint is Endpoint.COMPLETIONS:
+            return count if isinstance(count, int) and count > 0 else 1
+        return MOST_CHOICES
 
 
 def parse_call(endpoint: Endpoint, body: bytes, default_model: str | None = None) -> Call:

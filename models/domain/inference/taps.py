@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from models.domain.inference.stream_usage import StreamUsage
 from models.domain.inference.usage import Usage, answer_characters, estimated_tokens, reported_usage
 
 BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -16,6 +17,9 @@ BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
 LONGEST_HELD_BYTES = 65_536
 """An unfinished event longer than this is no usage chunk, which has some 300 bytes: it is passed on in the pieces it comes in."""
+
+USAGE_NULL = re.compile(rb',\s*"usage"\s*:\s*null|(?<=\{)\s*"usage"\s*:\s*null\s*,\s*')
+"""In a text its quotes are escaped: what matches is a field."""
 
 MOST_CHOICES = 1_024
 """Choices of one stream that are told apart. OpenAI's API makes at most 128; a server that counts on costs no memory."""
@@ -41,17 +45,20 @@ class Tap(Protocol):
 
 
 class StreamTap:
-    """Reads a stream of chat or text completion chunks.
+    """Reads a stream of chat or text completion chunks, an event at a time; an event is held until its end has come.
 
-    With `strip_usage` the chunk that exists only because we asked for it (no choices, a usage object) does not go on; an event is
-    then held until its end has come. Without it every byte goes on as it arrives. Usage that comes with content stays in place.
-    Servers that repeat running totals are counted by the last.
+    With `strip_usage` the caller did not ask for the usage, which we did: the chunks that carry nothing else do not go on, nor
+    does the `usage: null` of the others. Without it exactly one such chunk goes on, as the last, for all choices together
+    (https://platform.openai.com/docs/api-reference/chat/create, `stream_options`); `keeps_running` leaves totals that come with
+    content where they are. Usage that comes with content unasked stays in place. An event `null` goes to nobody.
     """
 
-    def __init__(self, *, strip_usage: bool) -> None:
-        self.usage: Usage | None = None
+    def __init__(
+        self, *, strip_usage: bool, keeps_running: bool = False, choices_per_prompt: int = MOST_CHOICES
+    ) -> None:
         self.has_failed = False
         self._strips = strip_usage
+        self._keeps_running = keeps_running
         self._held = b""
         self._is_passing = False  # the event in progress is too long to be held
         self._ended_in_cr = False  # a line feed that comes next still belongs to the event before
@@ -62,6 +69,14 @@ class StreamTap:
         self._is_last_unread = False
         self._begun: set[int] = set()
         self._finished: set[int] = set()
+        self._reports = StreamUsage(choices_per_prompt)
+        self._last_report: dict[str, Any] | None = None  # the document that made it
+        self._usage_event = b""  # the last that carried nothing but usage, as it came
+
+    @property
+    def usage(self) -> Usage | None:
+        """As reported; None while a choice that has begun is in no report. After `[DONE]` there will be no further report."""
+        return self._reports.total(() if self._is_done else self._begun)
 
     @property
     def output_tokens(self) -> int:
@@ -79,23 +94,13 @@ class StreamTap:
     @property
     def is_inside_event(self) -> bool:
         """True when the caller has been given the beginning of an event and not its end."""
-        return bool(self._held) and (not self._strips or self._is_passing)
+        return bool(self._held) and self._is_passing
 
     def feed(self, chunk: bytes) -> bytes:
-        passed = self._split(chunk)
-        return passed if self._strips else chunk
-
-    def end(self) -> bytes:
-        """An event without its blank line: incomplete by the standard, yet not ours to swallow, unless it is the usage chunk."""
-        if self._is_passing or not self._held:
-            return b""
-        is_ours = self._read(self._held)
-        return self._held if self._strips and not is_ours else b""
-
-    def _split(self, chunk: bytes) -> bytes:
         passed: list[bytes] = []
         if self._ended_in_cr and chunk[:1] == b"\n":
             passed.append(b"" if self._dropped_last else b"\n")
+            self._usage_event += b"\n" if self._usage_event[-1:] == b"\r" else b""
             chunk = chunk[1:]
         if not chunk:
             return b"".join(passed)
@@ -105,13 +110,21 @@ class StreamTap:
         for blank in BLANK_LINE.finditer(data, max(0, len(self._held) - 2)):
             event = data[start : blank.end()]
             self._is_last_unread = self._is_passing
-            self._dropped_last = not self._is_passing and self._read(event) and self._strips
-            if not self._dropped_last:
-                passed.append(event[already_passed:])
+            passes = event[already_passed:] if self._is_passing else self._read(event)
+            self._dropped_last = not passes
+            passed.append(passes)
             already_passed, self._is_passing, start = 0, False, blank.end()
         self._ended_in_cr = start == len(data) and data[-1:] == b"\r"
         passed.append(self._hold(data[start:], already_passed))
         return b"".join(passed)
+
+    def end(self) -> bytes:
+        """An event without its blank line: incomplete by the standard, yet not ours to swallow. Then the usage, if asked for."""
+        rest = self._read(self._held) if self._held and not self._is_passing else b""
+        if self._is_done or self._last_report is None or self._strips:
+            return rest
+        gap = b"\n\n" if rest else b""
+        return rest + gap + self._closing_usage()
 
     def _hold(self, rest: bytes, already_passed: int) -> bytes:
         """Keep the unfinished event, or only its last bytes once it is too long; returns what of it goes on now."""
@@ -122,42 +135,69 @@ class StreamTap:
         self._held = rest[-2:]
         return rest[already_passed:]
 
-    def _read(self, event: bytes) -> bool:
-        """Take the event's figures; True for the chunk that carries nothing but the usage."""
+    def _read(self, event: bytes) -> bytes:
+        """Take the event's figures; what of it goes on."""
         data = _data(event)
         if not data:
-            return False
+            return event
         if data == b"[DONE]":
-            self._is_done = True
-            return False
+            is_first, self._is_done = not self._is_done, True
+            return self._closing_usage() + event if is_first else event
         try:
             document = orjson.loads(data)
         except orjson.JSONDecodeError:
-            return False
+            return event
         if not isinstance(document, dict):
-            return False
+            return event if document is not None else b""
         self.has_failed = self.has_failed or document.get("error") is not None
         choices = document.get("choices")
-        usage = reported_usage(document.get("usage"))
-        if usage is not None:
-            self.usage = usage
+        beside: list[int] = []
         if isinstance(choices, list) and choices:
             characters = answer_characters(choices)
             self._content_events += characters > 0
             self._characters += characters
-            self._follow(choices)
-            return False
-        return usage is not None and choices == []
+            beside = self._follow(choices)
+        return self._without_usage(event, document, beside) if "usage" in document else event
 
-    def _follow(self, choices: list[Any]) -> None:
-        """Note which choices have begun and which have come to their end: each has a reason of its own."""
+    def _without_usage(self, event: bytes, document: dict[str, Any], beside: list[int]) -> bytes:
+        """What goes on of an event with a field `usage`, once that has been noted."""
+        usage = reported_usage(document["usage"])
+        if usage is None:
+            return USAGE_NULL.sub(b"", event) if self._strips and document["usage"] is None else event
+        self._reports.reported(usage, beside)
+        self._last_report = document
+        if document.get("choices") == []:
+            self._usage_event = event
+            return b""
+        self._usage_event = b""
+        if self._strips or self._keeps_running or not beside:
+            return event
+        return _event(document | {"usage": None})
+
+    def _closing_usage(self) -> bytes:
+        """The chunk that tells the usage of the whole: the server's own, where it made one report and that in this form."""
+        report = self._last_report
+        if report is None or self._strips:
+            return b""
+        if self._usage_event and self._reports.count == 1:
+            event = self._usage_event.rstrip(b"\r\n")
+            return self._usage_event if len(self._usage_event) - len(event) > 1 else event + b"\n\n"
+        total = self._reports.total(())
+        return _event(report | {"choices": [], "usage": report["usage"] if total is None else total.as_openai()})
+
+    def _follow(self, choices: list[Any]) -> list[int]:
+        """Note which of the choices, which are returned, have begun and which have ended: each has a reason of its own."""
+        numbers = []
         for choice in choices:
             if isinstance(choice, dict):
                 index = choice.get("index")
                 number = index if isinstance(index, int) and 0 <= index < MOST_CHOICES else 0
+                numbers.append(number)
                 self._begun.add(number)
                 if choice.get("finish_reason"):
                     self._finished.add(number)
+                    self._reports.ended(number)
+        return numbers
 
 
 class BodyTap:
@@ -214,6 +254,10 @@ def _parsed(usage: bytes) -> Usage | None:
         return reported_usage(orjson.loads(usage))
     except orjson.JSONDecodeError:
         return None
+
+
+def _event(document: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % orjson.dumps(document)
 
 
 def _data(event: bytes) -> bytes:

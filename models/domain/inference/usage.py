@@ -16,6 +16,11 @@ class Usage:
     input_tokens: int
     output_tokens: int
 
+    def as_openai(self) -> dict[str, int]:
+        """The object `usage` of an answer."""
+        total = self.input_tokens + self.output_tokens
+        return {"prompt_tokens": self.input_tokens, "completion_tokens": self.output_tokens, "total_tokens": total}
+
 
 def reported_usage(value: object) -> Usage | None:
     """The `usage` object of an OpenAI-shaped answer; None for anything that is not one. Embeddings have no output tokens."""
@@ -36,6 +41,19 @@ def estimated_tokens(characters: int) -> int:
 def input_characters(document: Mapping[str, Any]) -> int:
     """Characters of the texts that a request asks a model to read: messages, prompt or input. Images count nothing here."""
     return sum([_characters(document.get(name)) for name in ("messages", "prompt", "input")])
+
+
+def input_tokens(document: Mapping[str, Any]) -> int:
+    """Estimate of the tokens that a request asks a model to read. A prompt or an input may come as tokens, which are counted."""
+    given = sum([_token_ids(document.get(name)) for name in ("prompt", "input")])
+    return given + estimated_tokens(input_characters(document))
+
+
+def _token_ids(value: object) -> int:
+    """Numbers in a list, or in lists in a list: https://platform.openai.com/docs/api-reference/completions/create, `prompt`."""
+    if not isinstance(value, list):
+        return 0
+    return sum([len(item) if isinstance(item, list) else isinstance(item, int) for item in value])
 
 
 def _characters(value: object) -> int:
