@@ -13,8 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
+from api.http.connections import Connections
 from api.http.errors import Failure, send_failure
-from api.http.protocol import HttpProtocol
+from api.http.line_limit import LineLimit
+from api.http.protocol import protocol_of
+from models.base.open_files import allow_open_files
 from models.settings import Settings, SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,10 @@ STOPPING = Failure(
     "this process is stopping; whether the request took effect is not known, so repeat it with its Idempotency-Key",
     headers={"retry-after": "1"},
 )
+
+PROVOKED_LOGGERS = ("uvicorn.error", "api.http.protocol")
+"""What they say is mostly about what callers sent that is no HTTP: anybody can make them speak."""
+TICKS_TO_TELL = 100
 
 YOUNG_OBJECTS = 10_000
 """New objects after which the collector looks for garbage cycles (Python's default is 700)."""
@@ -69,11 +76,21 @@ class ApiServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
         self._state = state
+        self._line_limits = [LineLimit(logging.getLogger(name)) for name in PROVOKED_LOGGERS]
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second."""
+        if counter % TICKS_TO_TELL == 0:
+            for limit in self._line_limits:
+                limit.tell()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Then leave what was imported and built out of every garbage collection: it stays for good, and walking its 180,000
         objects again and again stops all requests for some 100 ms and halves the throughput (benchmarks/proxy.py).
         """
+        for limit in self._line_limits:
+            limit.begin()
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
@@ -87,12 +104,13 @@ class ApiServer(uvicorn.Server):
 def server(settings: Settings) -> ApiServer:
     """A server that is not running yet. Raises SettingsError."""
     state = build_state(settings)
+    connections = Connections.allowed_by(settings, files=allow_open_files())
     config = uvicorn.Config(
         CutShort(create_app(state), state),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http=HttpProtocol,
+        http=protocol_of(connections),
         ws="none",
         access_log=False,
         log_config=None,

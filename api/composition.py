@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from api.http.event_feed import EventFeed
+from api.http.stream_slots import StreamSlots
 from api.inference.composition import Inference
+from api.node_agents.boots import BootLimits
 from api.node_agents.heartbeats import Heartbeats
 from api.node_agents.intake import Intake
 from api.outbox import EagerDelivery, delivery_to
@@ -46,6 +48,8 @@ class AppState:
     login_limits: LoginLimits
     password_checks: PasswordChecks
     event_feed: EventFeed
+    stream_slots: StreamSlots
+    boot_limits: BootLimits
     heartbeats: Heartbeats
     inference: Inference
     eager_delivery: EagerDelivery
@@ -86,6 +90,8 @@ def build_state(settings: Settings) -> AppState:
         login_limits=LoginLimits(),
         password_checks=password_checks,
         event_feed=event_feed,
+        stream_slots=StreamSlots(settings.streams_per_principal),
+        boot_limits=BootLimits(),
         heartbeats=heartbeats,
         inference=inference,
         eager_delivery=eager_delivery,

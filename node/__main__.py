@@ -14,6 +14,7 @@ from pathlib import Path
 
 from node.boot import BootError, load_boot
 from node.logs import start_log
+from node.open_files import allow_open_files
 from node.status import Status, take_lock
 
 log = logging.getLogger("node")
@@ -54,6 +55,7 @@ def _run(home: Path, *, ready: int | None) -> int:
     if lock is None:
         sys.stderr.write("another agent is running in this folder\n")
         return _say(ready, EXIT_RUNNING_ALREADY)
+    allow_open_files()
     start_log(home, adopt_standard_streams=ready is not None)
     try:
         boot = load_boot(home)

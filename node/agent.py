@@ -12,6 +12,7 @@ from aiohttp import web
 from node.boot import Boot
 from node.control_plane import Refused
 from node.front import Front
+from node.malformed import MalformedRequests
 from node.model_server import ModelError, check_model_file
 from node.phases import Phase, Phases
 from node.reporting import RegistrationRefused, Reporter
@@ -42,6 +43,7 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        logging.getLogger("aiohttp.server").addFilter(MalformedRequests())
         runner = web.AppRunner(
             self._front.application(), access_log=None, handler_cancellation=True, shutdown_timeout=CLOSE_S
         )

@@ -17,6 +17,7 @@ import uvloop
 
 from simcloud.cloud import Pace
 from simcloud.database import DatabaseInUse
+from simcloud.open_files import allow_open_files
 from simcloud.server import Configuration, run
 
 TOKEN_VARIABLE = "QUARTERDECK_SIMCLOUD_TOKEN"  # noqa: S105 - the name of a variable
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clock_skew_s=options.clock_skew_s,
             pace=Pace(options.build_s, options.rebuild_s, options.delete_s, options.preempted_shown_s),
         )
+        allow_open_files()
         uvloop.run(run(configuration))
     except DatabaseInUse as error:
         return _refuse(str(error))

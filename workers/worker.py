@@ -22,6 +22,7 @@ from temporalio.client import (
 from temporalio.worker import Worker
 
 from activities.runtime.logs import configure_logging
+from models.base.open_files import allow_open_files
 from models.base.version import VERSION
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         raise StartError(f"no such queue or provider: {', '.join(sorted(unknown))}; known: {', '.join(QUEUES)}")
     settings = load_settings()
+    allow_open_files()
     configure_logging(settings.log_level)
     return asyncio.run(_run(settings, names))
 

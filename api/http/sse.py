@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -79,17 +79,27 @@ def stamped(event: Event) -> dict[str, Any]:
 
 
 class EventStreamResponse(Response):
-    """Sends chunks as they come, until they end, the client goes, or it has not taken one for SEND_TIMEOUT_S."""
+    """Sends chunks as they come, until they end, the client goes, or it has not taken one for SEND_TIMEOUT_S.
+
+    The slot is held from the first byte to the last; where there is none, the answer is what entering it raises.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], status_code: int = 200) -> None:
+    def __init__(
+        self, chunks: AsyncGenerator[bytes, None], slot: AbstractContextManager[None], status_code: int = 200
+    ) -> None:
         super().__init__(status_code=status_code)
         del self.headers["content-length"]
         self.raw_headers.extend(STREAM_HEADERS)
         self._chunks = chunks
+        self._slot = slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._slot:
+            await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_disconnected(receive))

@@ -65,7 +65,7 @@ async def stream_events(
 
     resumption = resume(last_event_id, newest, otherwise=newest)
     following = Following(stream, resumption, caller.token_hash, look, written)
-    return EventStreamResponse(follow(state.event_feed, state.identities, following))
+    return EventStreamResponse(follow(state.event_feed, state.identities, following), state.stream_slots.slot(reader))
 
 
 async def _look(state: AppState, reader: Principal, stream: str, after: int) -> Look:

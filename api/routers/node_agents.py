@@ -43,16 +43,17 @@ async def presented_token(
 Token = Annotated[str, Depends(presented_token)]
 
 
-@router.post("/register", summary="Register a node agent", responses=errors(404, 409))
+@router.post("/register", summary="Register a node agent", responses=errors(404, 409, 429))
 async def register_node_agent(body: RegisterBody, token: Token, state: State, response: Response) -> RegisterAnswer:
     key = state.installation_key
-    generation = await registrations.register(
-        state.database,
-        announcement_of(body),
-        presented_token=token,
-        worker_token_of=lambda generation: worker_token(key, body.instance_id, generation, body.nonce),
-        now=utc_now(),
-    )
+    with state.boot_limits.counted(body.instance_id, body.boot_id):
+        generation = await registrations.register(
+            state.database,
+            announcement_of(body),
+            presented_token=token,
+            worker_token_of=lambda generation: worker_token(key, body.instance_id, generation, body.nonce),
+            now=utc_now(),
+        )
     response.headers["cache-control"] = "no-store"
     granted = worker_token(key, body.instance_id, generation, body.nonce)
     return RegisterAnswer(
@@ -63,11 +64,17 @@ async def register_node_agent(body: RegisterBody, token: Token, state: State, re
     )
 
 
-@router.post("/heartbeat", summary="Report how a node agent fares", responses=errors(404, 409))
+@router.post("/heartbeat", summary="Report how a node agent fares", responses=errors(404, 409, 429))
 async def record_heartbeat(body: HeartbeatBody, token: Token, state: State) -> HeartbeatAnswer:
-    match await state.heartbeats.submit(heartbeat_of(body, fingerprint(token))):
+    with state.boot_limits.counted(body.instance_id, body.boot_id):
+        _check(await state.heartbeats.submit(heartbeat_of(body, fingerprint(token))))
+    return HeartbeatAnswer()
+
+
+def _check(outcome: Outcome) -> None:
+    match outcome:
         case Outcome.OK:
-            return HeartbeatAnswer()
+            return
         case Outcome.UNAUTHORIZED:
             raise Unauthenticated("this is no valid token of this instance; it may have been reinstalled since")
         case Outcome.NOT_FOUND:

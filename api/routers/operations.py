@@ -79,7 +79,7 @@ async def follow_operation(
 
     resumption = resume(last_event_id, newest, otherwise=0)
     following = Following(stream, resumption, caller.token_hash, look, _written)
-    return EventStreamResponse(follow(state.event_feed, state.identities, following))
+    return EventStreamResponse(follow(state.event_feed, state.identities, following), state.stream_slots.slot(reader))
 
 
 async def _look(state: AppState, reader: Principal, operation_id: UUID, after: int) -> Look:

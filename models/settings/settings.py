@@ -76,6 +76,14 @@ class Settings(BaseSettings):
     """Name of the cookie that holds a browser's session."""
     request_body_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
     """Largest request body of `/v1` in bytes; a larger one is answered with 413. Other paths take 64 KiB."""
+    head_timeout_s: Annotated[float, Field(ge=0.1, le=120)] = 10.0
+    """Longest time in seconds for a request's line and headers, from the connection or from their first byte."""
+    body_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
+    """Longest silence in seconds within a request's body."""
+    connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Most connections from one address (of IPv6: one /64) to one API process; those of `trusted_proxies` are not counted."""
+    streams_per_principal: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Most event streams that one API key or user follows at a time in one API process."""
 
     # -- First start
     organization_name: Annotated[str, Field(min_length=1, max_length=120)] = "Quarterdeck"

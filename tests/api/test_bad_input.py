@@ -289,6 +289,12 @@ RAW = {
     "two lengths": b"POST /deployments HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
     "a length and chunks": b"POST /deployments HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "a chunk of no size": b"POST /deployments HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
+    "no host": b"GET /version HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /version HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n",
+    "two hosts in HTTP/1.0": b"GET /version HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n",
+    "a host that is none": b"GET /version HTTP/1.1\r\nhost: x/y\r\n\r\n",
+    "two hosts in one": b"GET /version HTTP/1.1\r\nhost: x y\r\n\r\n",
+    "no host for a model": b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}",
     "a header without a name": b"GET /instances HTTP/1.1\r\nhost: x\r\n: value\r\n\r\n",
     "a header with a line feed in it": b"GET /instances HTTP/1.1\r\nhost: x\r\nx: a\rb\r\n\r\n",
 }
@@ -300,6 +306,23 @@ async def test_what_is_no_http_is_400_with_a_code(url: str, what: str):
     assert (status, json.loads(body)["code"]) == (400, "MALFORMED_REQUEST")
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"{url}/health")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head", ["HTTP/1.0\r\n", "HTTP/1.0\r\nHost: x\r\n", "HTTP/1.1\r\nHost:\r\n", "HTTP/1.1\r\nHOST: [::1]:8000\r\n"]
+)
+async def test_a_host_is_asked_of_http_1_1_only_and_may_be_empty(url: str, head: str):
+    """RFC 9112, section 3.2."""
+    assert (await raw(url, f"GET /version {head}\r\n".encode()))[0] == 200
+
+
+async def test_a_second_request_has_to_name_its_host_too(url: str):
+    reader, writer = await connected(url)
+    writer.write(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await answer_from(reader))[0] == 200
+    writer.write(b"GET /version HTTP/1.1\r\n\r\n")
+    assert (await answer_from(reader))[0] == 400
+    writer.close()
 
 
 @pytest.mark.parametrize("kind", ["one header", "many headers", "the address"])

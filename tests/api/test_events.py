@@ -317,3 +317,28 @@ async def test_fifty_writers_with_slow_commits_and_readers_that_reconnect_no_gap
         assert len(everything) > 300
         for seen in await asyncio.gather(*readers):
             assert seen == everything
+
+
+async def test_one_principal_follows_so_many_streams_and_no_more(api_settings: Settings, people: People):
+    person, other = people.person(), people.person()
+    settings = api_settings.model_copy(update={"streams_per_principal": 2})
+    async with served(settings) as server:
+        url = f"{server.url}/events/stream"
+        async with follower(url, person.bearer) as first, follower(url, person.bearer) as second:
+            await greeted(first)
+            await greeted(second)
+            async with follower(url, person.bearer) as third:
+                assert third.response.status_code == 429
+                assert third.response.headers["content-type"] == "application/problem+json"
+                assert int(third.response.headers["retry-after"]) >= 1
+                assert json.loads(await third.response.aread())["code"] == "STREAM_LIMIT"
+            async with follower(url, other.bearer) as theirs:
+                await greeted(theirs)
+        async with asyncio.timeout(10):
+            while not await is_greeted(url, person):
+                await asyncio.sleep(0.02)
+
+
+async def is_greeted(url: str, person: Person) -> bool:
+    async with follower(url, person.bearer) as reader:
+        return reader.response.status_code == 200

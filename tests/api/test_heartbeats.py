@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from api.node_agents.boots import MOST_BOOTS
 from models.base.clock import utc_now
 from models.base.ids import new_id
 from models.domain.keys import fingerprint
@@ -287,3 +288,25 @@ async def test_that_heartbeats_are_taken_is_noted_without_gaps(
         [(is_new,)] = fleet.execute("SELECT intake_since > now() - interval '1 minute' FROM installation")
         assert is_new is is_gap
     await intake.close()
+
+
+async def test_an_agent_that_comes_up_again_and_again_is_told_to_wait(agent: Agent, fleet: Fleet) -> None:
+    await agent.register()
+    statuses = []
+    for number in range(MOST_BOOTS + 5):
+        answer = await agent.try_beat(boot_id=f"boot-{number}")
+        statuses.append(answer.status_code)
+    assert statuses == [200] * (MOST_BOOTS - 1) + [429] * 6
+    assert (answer.json()["code"], int(answer.headers["retry-after"]) >= 1) == ("BOOT_LIMIT", True)
+    assert fleet.edges(agent.instance_id).count("rebooted") == MOST_BOOTS - 1
+    assert (await agent.try_beat(boot_id=f"boot-{MOST_BOOTS - 2}")).status_code == 200
+    agent.boot_id = "one-more"
+    assert (await agent.try_register()).status_code == 429
+
+
+async def test_a_stranger_uses_up_nobodys_boots(agent: Agent, api: RunningApi) -> None:
+    await agent.register()
+    stranger = Agent(api.client, agent.instance_id, token="wk_forged")
+    for number in range(MOST_BOOTS * 2):
+        assert (await stranger.try_beat(boot_id=f"boot-{number}")).status_code == 401
+    assert (await agent.try_beat(boot_id="another")).status_code == 200

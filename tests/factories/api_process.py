@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def api_process(database: TestDatabase, home: Path) -> Iterator[tuple[str, Path]]:
-    """Its address and its log. It believes `X-Forwarded-For`, and never takes an agent for silent."""
+def api_process(database: TestDatabase, home: Path, **settings: str) -> Iterator[tuple[str, Path]]:
+    """Its address and its log. It believes `X-Forwarded-For`, and never takes an agent for silent; `settings` say otherwise."""
     port, log = free_port(), home / "api.log"
     url = f"http://127.0.0.1:{port}"
     env = {
@@ -32,6 +32,7 @@ def api_process(database: TestDatabase, home: Path) -> Iterator[tuple[str, Path]
         "QUARTERDECK_TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}",
         "QUARTERDECK_TRUSTED_PROXIES": "127.0.0.1",
         "QUARTERDECK_WORKER_STALE_SECONDS": "86400",
+        **{f"QUARTERDECK_{name.upper()}": value for name, value in settings.items()},
     }
     spec = ProcessSpec("api", (sys.executable, "-m", "api"), log, ROOT, env)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 
 from models.base.clock import rfc3339
+from models.base.open_files import allow_open_files
 from models.settings import Settings
 from models.settings.derived import EMBEDDED_DATABASE, public_url, temporal_ui_url
 from workers.admin_file import NOT_SET
@@ -32,6 +33,7 @@ PRIVATE_FILES = 0o077
 def up(settings: Settings, programs: Programs | None = None, say: Callable[[str], None] = print) -> int:
     """Runs until stopped. The exit status: 0 after a stop, 2 with one line on standard error when it cannot start."""
     os.umask(PRIVATE_FILES)
+    allow_open_files()
     try:
         home = open_home(settings.home)
         with locked(home):
