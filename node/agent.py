@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import socket
-import time
 from pathlib import Path
 
 from aiohttp import web
@@ -35,7 +34,7 @@ class Agent:
         self._status = status
         self._phases = Phases()
         self._gate = SlotGate(boot.slots)
-        self._front = Front(boot, self._gate, created=int(time.time()))
+        self._front = Front(boot, self._gate, created=_written_at(boot.model_file))
         self._key_known = asyncio.Event()
 
     async def run(self) -> int:
@@ -51,7 +50,13 @@ class Agent:
         try:
             port = await self._listen(runner)
             reporter = Reporter(
-                self._home, self._boot, boot_id=self._status.boot_id, port=port, gate=self._gate, phases=self._phases
+                self._home,
+                self._boot,
+                boot_id=self._status.boot_id,
+                port=port,
+                front=self._front,
+                gate=self._gate,
+                phases=self._phases,
             )
             return await self._work(reporter, stop)
         finally:
@@ -113,6 +118,14 @@ class Agent:
         self._status.listening(HOST, port)
         log.info("listening on %s:%d", HOST, port)
         return port
+
+
+def _written_at(path: Path) -> int:
+    """Seconds since the epoch: the same at every start with this model. 0 for a file that is not there."""
+    try:
+        return int(path.stat().st_mtime)
+    except OSError:
+        return 0
 
 
 def _listener(preferred_port: int | None) -> socket.socket:

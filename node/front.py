@@ -7,10 +7,14 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 from aiohttp import web
 
+from node.bad_request import BadRequest
 from node.boot import Boot
+from node.capabilities import Capabilities
 from node.embedding import Embedder, EmbedderUnavailable
-from node.generating import Generation, Upstream
+from node.fields import check_chat, check_completion, check_embedding
+from node.generating import CHAT_PATH, Generation, Upstream
 from node.json_depth import parsed
+from node.model_server import ModelServer
 from node.openai_errors import openai_error, translate
 from node.slots import SlotGate
 from node.usage import Json
@@ -45,6 +49,7 @@ class Front:
         app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[self._guard])
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/v1/models/{id:.+}", self._one_model)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/embeddings", self._embed)
@@ -68,9 +73,11 @@ class Front:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path != "/health" and not self._knows(request):
-            return openai_error(401, "a valid key is required", code="invalid_api_key", kind="authentication_error")
+            return openai_error(401, "a valid key is required", code="invalid_api_key")
         try:
             return await handler(request)
+        except BadRequest as bad:
+            return openai_error(bad.status, bad.message, code=bad.code, param=bad.param)
         except web.HTTPException as error:
             message, code = HTTP_ERRORS.get(error.status, ("the request is malformed", "bad_request"))
             return openai_error(error.status, message, code=code)
@@ -87,43 +94,60 @@ class Front:
             raise RuntimeError("the application was not started")
         return self._http
 
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """Of the loaded model; None while there is none."""
+        return None if self.upstream is None else self.upstream.capabilities
+
     async def _health(self, _: web.Request) -> web.Response:
         if self.upstream is None:
             return web.json_response({"status": "loading"}, status=503)
         return web.json_response({"status": "ok"})
 
-    async def _models(self, _: web.Request) -> web.Response:
-        model = {
+    def _model(self) -> Json:
+        return {
             "id": self._boot.model_id,
             "object": "model",
             "created": self._created,
             "owned_by": "quarterdeck",
             "max_model_len": self._boot.context_length,
+            "capabilities": None if self.capabilities is None else self.capabilities.as_openai(),
         }
-        return web.json_response({"object": "list", "data": [model]})
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [self._model()]})
+
+    async def _one_model(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] != self._boot.model_id:
+            return openai_error(404, f"this node serves {self._boot.model_id}", code="model_not_found", param="model")
+        return web.json_response(self._model())
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, "/v1/chat/completions")
+        return await self._generate(request, CHAT_PATH)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, "/v1/completions")
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await self._body(request)
-        if isinstance(body, web.Response):
-            return body
         if self.upstream is None:
             return _unavailable()
+        check_embedding(body)
         try:
             async with self._embedder.turn() as server:
-                return await self._embeddings(Upstream(server.url, server.api_key), body)
+                return await self._embeddings(server, body)
         except (aiohttp.ClientError, OSError, EmbedderUnavailable):
             return _unavailable()
 
     async def _generate(self, request: web.Request, path: str) -> web.StreamResponse:
         body = await self._body(request)
-        if isinstance(body, web.Response):
-            return body
+        capabilities = self.capabilities
+        if capabilities is None:
+            return _unavailable()
+        if path == CHAT_PATH:
+            check_chat(body, capabilities)
+        else:
+            check_completion(body)
         async with self._gate.slot():
             if self.upstream is None:
                 return _unavailable()
@@ -133,21 +157,21 @@ class Front:
                 log.warning("the model server did not answer: %s", type(error).__name__)
                 return _unavailable()
 
-    async def _body(self, request: web.Request) -> Json | web.Response:
-        """The request's JSON object, or the answer that says what is wrong with it."""
+    async def _body(self, request: web.Request) -> Json:
+        """The request's JSON object. Raises BadRequest."""
         try:
             body = parsed(await request.read())
         except ValueError:
-            return openai_error(400, "the body is not JSON, or nested too deeply", code="invalid_json")
+            raise BadRequest("the body is not JSON, or nested too deeply", None, code="invalid_json") from None
         if not isinstance(body, dict):
-            return openai_error(400, "the body must be a JSON object", code="invalid_json")
+            raise BadRequest("the body must be a JSON object", None, code="invalid_json")
         if body.get("model", self._boot.model_id) != self._boot.model_id:
-            return openai_error(404, f"this node serves {self._boot.model_id}", code="model_not_found")
+            raise BadRequest(f"this node serves {self._boot.model_id}", "model", code="model_not_found", status=404)
         return body
 
-    async def _embeddings(self, upstream: Upstream, body: Json) -> web.Response:
-        url = upstream.url + "/v1/embeddings"
-        async with self._session.post(url, json=body, headers=upstream.authorization) as answer:
+    async def _embeddings(self, server: ModelServer, body: Json) -> web.Response:
+        url = server.url + "/v1/embeddings"
+        async with self._session.post(url, json=body, headers={"Authorization": f"Bearer {server.api_key}"}) as answer:
             if answer.status != 200:
                 return translate(answer.status, await answer.read())
             return web.Response(body=await answer.read(), content_type="application/json")

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiohttp import web
 
+from node.capabilities import Capabilities
 from node.collected import CollectedAnswer, StreamError, events
 from node.openai_errors import translate, translated
 from node.streamed import StreamedAnswer
+from node.tools import ForcedCalls, asking_for_a_call, forced_tools
 from node.usage import Json, UsageSum
 
 CHAT_PATH = "/v1/chat/completions"
@@ -22,6 +24,7 @@ STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cach
 class Upstream:
     url: str
     api_key: str = field(repr=False)
+    capabilities: Capabilities
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -41,13 +44,15 @@ class Generation:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Leaving this early closes the connection to the server and frees its slot. Raises aiohttp.ClientError, OSError."""
-        asked = self._body | {"stream": True, "stream_options": {"include_usage": True}}
+        forced = forced_tools(self._body) if self._is_chat else []
+        asked = asking_for_a_call(self._body, forced) if forced else self._body
+        asked = asked | {"stream": True, "stream_options": {"include_usage": True}}
         async with self._http.post(
             self._upstream.url + self._path, json=asked, headers=self._upstream.authorization
         ) as answer:
             if answer.status != 200:
                 return translate(answer.status, await answer.read())
-            incoming = events(answer.content)
+            incoming = _as_calls(events(answer.content)) if forced else events(answer.content)
             try:
                 first = await anext(incoming, None)
                 if self._body.get("stream") is True:
@@ -93,6 +98,13 @@ class Generation:
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
+
+
+async def _as_calls(incoming: AsyncIterator[Json]) -> AsyncIterator[Json]:
+    calls = ForcedCalls()
+    async for event in incoming:
+        if calls.add(event):
+            yield event
 
 
 def _count(choices: object) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from node.boot import Boot
+from node.capabilities import Capabilities, capabilities_of
 
 GGUF_MAGIC = b"GGUF"
 STOP_S = 2.0
@@ -81,12 +82,22 @@ class ModelServer:
     async def warm_up(self) -> None:
         """Answers one token, so that the first user does not wait for memory to be touched."""
         async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.api_key}"}) as http,
+            self._session() as http,
             http.post(f"{self.url}/v1/completions", json={"prompt": "Hello", "max_tokens": 1}) as response,
         ):
             if response.status != 200:
                 raise ModelError(f"the model does not answer: {response.status}")
             await response.read()
+
+    async def capabilities(self) -> Capabilities:
+        """What the loaded model can do. Raises ModelError."""
+        async with self._session() as http, http.get(f"{self.url}/props") as response:
+            if response.status != 200:
+                raise ModelError(f"the model does not tell what it can do: {response.status}")
+            return capabilities_of(await response.json(), context_length=self._boot.context_length)
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.api_key}"})
 
     async def wait(self) -> int:
         """The exit code, once the process has ended."""

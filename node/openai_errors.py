@@ -21,6 +21,19 @@ def openai_error(
     return web.json_response(_body(message, kind, code, param), status=status, headers=headers)
 
 
+CLIENTS_MISTAKES = (
+    "Failed to parse messages",
+    "Failed to parse tools",
+    "Failed to parse tool call arguments",
+    "Cannot use both json_schema and grammar",
+    "Unknown reasoning format",
+    "image input is not supported",
+    "audio input is not supported",
+    "video input is not supported",
+    "[json.exception.",
+)
+"""What llama.cpp says with a 500 of a request it cannot read. Most of it is noticed before (`fields`, `messages`, `tools`)."""
+
 _CODES = {"exceed_context_size_error": "context_length_exceeded", "not_supported_error": "not_supported"}
 
 
@@ -39,6 +52,8 @@ def translated(status: int, body: bytes) -> tuple[int, Json]:
         message, kind = "the model server failed", "server_error"
     if status == 500 and "too large to process" in message:  # an embedding input has to fit one batch
         status, kind, message = 400, "exceed_context_size_error", "the input is too long to be embedded at once"
+    if status == 500 and message.startswith(CLIENTS_MISTAKES):
+        status, kind = 400, "invalid_request_error"
     if kind == "exceed_context_size_error":
         return status, _body(message, "invalid_request_error", "context_length_exceeded", None)
     return status, _body(message, kind, _CODES.get(kind, kind), None)

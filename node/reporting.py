@@ -10,6 +10,7 @@ from node.boot import Boot
 from node.control_plane import Backoff, ControlPlane, Refused, Registration, Unreachable
 from node.credentials import Credentials, CredentialStore
 from node.figures import SystemFigures
+from node.front import Front
 from node.phases import Phase, Phases
 from node.slots import SlotGate
 
@@ -21,10 +22,13 @@ class RegistrationRefused(Exception):
 
 
 class Reporter:
-    def __init__(self, home: Path, boot: Boot, *, boot_id: str, port: int, gate: SlotGate, phases: Phases) -> None:
+    def __init__(
+        self, home: Path, boot: Boot, *, boot_id: str, port: int, front: Front, gate: SlotGate, phases: Phases
+    ) -> None:
         self._boot = boot
         self._boot_id = boot_id
         self._port = port
+        self._front = front
         self._gate = gate
         self._phases = phases
         self._store = CredentialStore(home)
@@ -113,6 +117,9 @@ class Reporter:
 
     def _beat(self, phase: Phase, *, error: str | None = None) -> dict[str, object]:
         metadata: dict[str, object] = {"gpus": [], "system": self._figures.sample()}
+        capabilities = self._front.capabilities
+        if capabilities is not None:
+            metadata["capabilities"] = capabilities.as_report()
         if error is not None:
             metadata["error"] = error
         return self._identity(self.credentials) | {

@@ -48,7 +48,7 @@ async def _serve_once(boot: Boot, front: Front, enter: Callable[[Phase], None]) 
             raise
         enter(Phase.WARMING_UP)
         await server.warm_up()
-        front.upstream = Upstream(server.url, server.api_key)
+        front.upstream = Upstream(server.url, server.api_key, await server.capabilities())
         log.info("model %s loaded in %.1f s", boot.model_code, time.monotonic() - began)
         enter(Phase.SERVING)
         code = await server.wait()
