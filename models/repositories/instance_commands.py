@@ -19,6 +19,7 @@ from models.domain.operations import OPEN, OperationKind, OperationStatus
 from models.repositories import events, operations, outbox
 from models.repositories.deployments import EAGER_GRACE
 from models.repositories.inserting import insert_and_announce
+from models.repositories.locking import locked
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
 from models.tables.instances import Instance, InstanceStateChange
 from models.tables.operations import Operation, OutboxRow
@@ -199,7 +200,7 @@ def _operation(principal: Principal, row: Instance, kind: OperationKind) -> Oper
 
 
 async def _locked(session: AsyncSession, instance_id: UUID) -> Instance:
-    statement = select(Instance).where(Instance.id == instance_id).with_for_update(key_share=True)
+    statement = locked(select(Instance).where(Instance.id == instance_id), refers=True)
     row = (await session.exec(statement)).one_or_none()
     if row is None:
         raise instance_not_found()

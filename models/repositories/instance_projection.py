@@ -30,6 +30,7 @@ from models.ports.compute import MachineSpec
 from models.repositories import action_notes, billing, boot_tokens, events, operations
 from models.repositories.events import NewEvent
 from models.repositories.inserting import insert_and_announce
+from models.repositories.locking import locked
 from models.tables.activity import ActionLog
 from models.tables.instances import Instance, InstanceLiveness, InstanceStateChange
 from models.tables.operations import Operation
@@ -40,7 +41,7 @@ FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED,
 REMOVING = FAILED_STATES | {InstanceStatus.TERMINATING}
 
 _PLAIN = select(Instance).where(Instance.id == bindparam("id"))
-_LOCKED = _PLAIN.with_for_update(key_share=True)  # agents that register refer to the row meanwhile
+_LOCKED = locked(_PLAIN, refers=True)
 
 
 @dataclass(frozen=True)

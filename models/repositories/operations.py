@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.base.errors import NotFound
 from models.contracts.instances import OperationChange
 from models.domain.operations import OPEN, OperationKind, OperationStatus, advance
+from models.repositories.locking import locked
 from models.tables.instances import Instance
 from models.tables.operations import Operation
 
@@ -25,7 +26,7 @@ _OPEN_ON = (
 async def get(session: AsyncSession, operation_id: UUID, *, lock: bool = False) -> Operation:
     """The operation. Raises NotFound, also for another organization's."""
     statement = select(Operation).where(Operation.id == operation_id)
-    row = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
+    row = (await session.exec(locked(statement) if lock else statement)).one_or_none()
     if row is None:
         raise NotFound(
             "your organization has no such operation; GET /operations lists those it has", code="OPERATION_NOT_FOUND"

@@ -18,6 +18,7 @@ from models.domain.instances.state import FINAL, Edge, WorkerStatus
 from models.domain.keys import fingerprint
 from models.repositories import outbox
 from models.repositories.database import Database
+from models.repositories.locking import locked
 from models.tables.catalog import LlmModel
 from models.tables.instances import Instance, InstanceLiveness, WorkerToken
 
@@ -57,7 +58,7 @@ async def register(
         if instance.status in FINAL:
             raise _unknown_instance()
         token = (
-            await session.exec(select(WorkerToken).where(WorkerToken.id == token_id).with_for_update(skip_locked=True))
+            await session.exec(locked(select(WorkerToken).where(WorkerToken.id == token_id), skip_locked=True))
         ).one_or_none()
         if token is None:
             raise Conflict(
@@ -114,9 +115,7 @@ def model_mismatch() -> Conflict:
 async def _record_boot(session: AsyncSession, instance: Instance, announcement: Announcement, *, now: datetime) -> None:
     """The liveness row of a new boot, and the edge for its owner. A repeat of the same boot's registration changes nothing."""
     row = (
-        await session.exec(
-            select(InstanceLiveness).where(InstanceLiveness.instance_id == instance.id).with_for_update()
-        )
+        await session.exec(locked(select(InstanceLiveness).where(InstanceLiveness.instance_id == instance.id)))
     ).one_or_none()
     is_known_generation = row is not None and row.generation == instance.generation
     if row is None:

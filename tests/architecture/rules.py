@@ -143,3 +143,26 @@ def not_registered_once(defined_in: Iterable[Module], registry: Module) -> list[
         for node in decorated(module.tree, decorator)
         if uses[node.name] != 1
     ]
+
+
+def locks_elsewhere(modules: Iterable[Module]) -> list[str]:
+    """models/repositories/locking.py locks, and reads again what the session knew before the lock. Nobody locks beside it."""
+    return [
+        f"{module.at(node)} locks by itself"
+        for module in modules
+        if module.path != "models/repositories/locking.py"
+        for node in ast.walk(module.tree)
+        if (isinstance(node, ast.Attribute) and node.attr == "with_for_update")
+        or (isinstance(node, ast.keyword) and node.arg == "with_for_update")
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str) and _locks_and_reads(node.value))
+    ]
+
+
+def _locks_and_reads(text: str) -> bool:
+    """A statement of its own that locks; FOR UPDATE in a docstring's prose is none."""
+    words = text.upper().split()
+    return (
+        bool(words)
+        and words[0] in {"SELECT", "WITH"}
+        and ("FOR UPDATE" in (flat := " ".join(words)) or "FOR NO KEY UPDATE" in flat)
+    )
