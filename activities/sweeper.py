@@ -44,9 +44,12 @@ class SweeperActivities:
             return 0
         running = await self._running_owners()
         restarted = 0
-        for instance_id, organization_id in unfinished:
-            if instance_id not in running and await self._delivery.restart_owner(instance_id, organization_id):
-                restarted += 1
+        for one in unfinished:
+            if one.instance_id in running:
+                continue
+            restarted += await self._delivery.restart_owner(
+                one.instance_id, one.organization_id, provider_code=one.provider_code
+            )
         return restarted
 
     async def _running_owners(self) -> set[UUID]:

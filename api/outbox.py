@@ -13,6 +13,7 @@ from models.contracts.outbox import OutboxMessage
 from models.repositories import outbox
 from models.repositories.database import Database
 from models.settings import Settings
+from models.settings.derived import public_url
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ STOP_TIMEOUT_S = 2.0
 
 async def delivery_to(settings: Settings) -> OutboxDelivery:
     """Lazily connected: the API starts, reads and accepts commands while the workflow engine is away."""
-    return OutboxDelivery(await connect(settings, lazy=True))
+    return OutboxDelivery(await connect(settings, lazy=True), api_url=public_url(settings))
 
 
 class EagerDelivery:

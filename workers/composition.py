@@ -57,7 +57,7 @@ async def compose(settings: Settings) -> AsyncIterator[WorkerObjects]:
         database = Database(url, pool_size=settings.database_pool_size, application_name="quarterdeck worker")
         stack.push_async_callback(database.close)
         client = await connect(settings)
-        delivery = OutboxDelivery(client)
+        delivery = OutboxDelivery(client, api_url=derived.public_url(settings))
         rows = InstanceRows(database, owner_limits(settings, key), heartbeat_interval_s=settings.heartbeat_interval_s)
         swept = SweeperRows(database, stale_s=settings.worker_stale_seconds, events_kept_s=settings.event_retention_s)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=CLOUD_TIMEOUT_S))

@@ -22,3 +22,5 @@ class OutboxMessage:
     workflow_id: str
     payload: dict[str, object]
     attempts: int = 0
+    provider_code: str | None = None
+    """Of the instance, for the operator's lists; None where the writer did not know it."""

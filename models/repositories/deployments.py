@@ -171,7 +171,7 @@ async def _accept(
     log, change = _records(principal, row, operation, None)
     news = events.of_command(row.organization_id, row.id, log.id)
     await insert_and_announce(session, row.organization_id, [row, operation, message, log, change], news)
-    return Placed(row.id, operation=operation, message=outbox.message_of(message))
+    return Placed(row.id, operation=operation, message=outbox.message_of(message, row.provider_code))
 
 
 def _records(

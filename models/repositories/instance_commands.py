@@ -164,14 +164,14 @@ async def _command(
     news = events.of_command(row.organization_id, row.id, log.id)
     await insert_and_announce(session, row.organization_id, [operation, message, log], news)
     status = "terminating" if kind is OperationKind.INSTANCE_TERMINATE else row.status.value
-    return Commanded(row.id, status, operation, outbox.message_of(message))
+    return Commanded(row.id, status, operation, outbox.message_of(message, row.provider_code))
 
 
 def _tell_again(session: AsyncSession, row: Instance, operation: Operation) -> OutboxMessage:
     """A repeated command wakes the owner once more: whoever asks twice wants to see it move."""
     message = _message(row, operation)
     session.add(message)
-    return outbox.message_of(message)
+    return outbox.message_of(message, row.provider_code)
 
 
 def _message(row: Instance, operation: Operation) -> OutboxRow:

@@ -36,8 +36,17 @@ def new(
     )
 
 
-def message_of(row: OutboxRow) -> OutboxMessage:
-    return OutboxMessage(row.id, row.organization_id, row.kind, row.workflow, row.workflow_id, row.payload)
+def message_of(row: OutboxRow, provider_code: str | None) -> OutboxMessage:
+    """For the process that commits the row and delivers it at once; it knows the instance's provider."""
+    return OutboxMessage(
+        row.id,
+        row.organization_id,
+        row.kind,
+        row.workflow,
+        row.workflow_id,
+        row.payload,
+        provider_code=provider_code,
+    )
 
 
 async def claim(session: AsyncSession, *, most: int, lease_s: float) -> list[OutboxMessage]:
@@ -52,6 +61,7 @@ async def claim(session: AsyncSession, *, most: int, lease_s: float) -> list[Out
             row["workflow_id"],
             row["payload"],
             row["attempts"],
+            row["provider_code"],
         )
         for row in rows
     ]

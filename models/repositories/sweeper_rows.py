@@ -1,5 +1,6 @@
 """The sweeper's questions to the database, across all organizations."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
@@ -8,10 +9,19 @@ from models.repositories.database import Database
 from models.repositories.liveness import LONGEST_INTAKE_GAP_S
 
 STALE = text("SELECT count(*) FROM mark_stale_instances(:stale_s, :longest_gap_s)")
-UNFINISHED = text("SELECT instance_id, organization_id FROM unfinished_instances(:older_than_s)")
+UNFINISHED = text("SELECT instance_id, organization_id, provider_code FROM unfinished_instances(:older_than_s)")
 PURGE = text("SELECT purge_expired(:delivered_kept_s, :events_kept_s)")
 
 DELIVERED_KEPT_S = 7 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A row that needs an owner."""
+
+    instance_id: UUID
+    organization_id: UUID
+    provider_code: str
 
 
 class SweeperRows:
@@ -27,11 +37,11 @@ class SweeperRows:
         async with self._database.system() as session:
             return int((await session.execute(STALE, values)).scalar_one())
 
-    async def unfinished(self, *, older_than_s: float) -> list[tuple[UUID, UUID]]:
-        """(instance, organization) of every row that needs an owner and is older than that."""
+    async def unfinished(self, *, older_than_s: float) -> list[Unfinished]:
+        """Every row that needs an owner and is older than that."""
         async with self._database.system() as session:
             rows = await session.execute(UNFINISHED, {"older_than_s": older_than_s})
-            return [(row.instance_id, row.organization_id) for row in rows]
+            return [Unfinished(row.instance_id, row.organization_id, row.provider_code) for row in rows]
 
     async def purge(self) -> int:
         """Rows whose time is over: delivered messages, old events, expired idempotency keys."""

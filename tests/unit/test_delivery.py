@@ -14,7 +14,8 @@ from workers.embedded.ports import free_port
 
 async def test_an_engine_that_was_never_reached_is_unavailable() -> None:
     delivery = OutboxDelivery(
-        await Client.connect(f"127.0.0.1:{free_port()}", lazy=True, plugins=[platform_plugin(None)])
+        await Client.connect(f"127.0.0.1:{free_port()}", lazy=True, plugins=[platform_plugin(None)]),
+        api_url="http://api.invalid",
     )
     instance_id, organization_id = uuid4(), uuid4()
     message = OutboxMessage(
@@ -31,4 +32,4 @@ async def test_an_engine_that_was_never_reached_is_unavailable() -> None:
         assert refused.value.code == "TEMPORAL_UNAVAILABLE"
         assert refused.value.retryable
     with pytest.raises(ServiceUnavailable):
-        await delivery.restart_owner(instance_id, organization_id)
+        await delivery.restart_owner(instance_id, organization_id, provider_code="mock")

@@ -44,6 +44,7 @@ from workers import registry
 
 INSTALLATION_KEY = secrets.token_bytes(32)
 COMPUTE_QUEUE = "cloud-mock"
+API_URL = "http://api.invalid"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class InstanceWorld:
         self._sql = sql
         self.client = environment.client
         self.compute = FakeCompute()
-        self.delivery = OutboxDelivery(self.client)
+        self.delivery = OutboxDelivery(self.client, api_url=API_URL)
         self.deployed: list[UUID] = []
 
     def limits(self) -> OwnerLimits:
