@@ -5,20 +5,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    SchedulePolicy,
-    ScheduleSpec,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
-)
+from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.runtime.logs import configure_logging
@@ -31,7 +21,7 @@ from workers.embedded.errors import StartError
 from workers.namespace import claim_namespace, installation_id
 from workers.readiness import announce_ready
 from workers.registry import QueueRegistration
-from workflows.schedules import SCHEDULES, ScheduleSpecification
+from workers.standing import keep_standing
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +68,7 @@ async def _run(settings: Settings, names: set[str]) -> int:
         async with contextlib.AsyncExitStack() as stack:
             for registration in registrations:
                 await stack.enter_async_context(make_worker(objects.client, registration))
-            background = await _begin_background(objects, registrations)
+            background = _begin_background(objects, registrations)
             announce_ready()
             logger.info("serving %s", ", ".join(registration.queue for registration in registrations))
             await _until_stopped(stop, background)
@@ -103,14 +93,14 @@ async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> 
         await asyncio.gather(working, stopped, return_exceptions=True)
 
 
-async def _begin_background(
-    objects: WorkerObjects, registrations: Sequence[QueueRegistration]
-) -> list[asyncio.Task[None]]:
-    """The dispatcher and the schedules go with the workflows' queue."""
+def _begin_background(objects: WorkerObjects, registrations: Sequence[QueueRegistration]) -> list[asyncio.Task[None]]:
+    """The dispatcher and the standing workflows go with the workflows' queue."""
     if not any(registration.queue == TaskQueue.ORCHESTRATION for registration in registrations):
         return []
-    await ensure_schedules(objects.client)
-    return [asyncio.create_task(objects.dispatcher.run(), name="dispatcher")]
+    return [
+        asyncio.create_task(objects.dispatcher.run(), name="dispatcher"),
+        asyncio.create_task(keep_standing(objects.client), name="standing workflows"),
+    ]
 
 
 async def _until_stopped(stop: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
@@ -139,31 +129,4 @@ def make_worker(client: Client, registration: QueueRegistration) -> Worker:
         max_cached_workflows=CACHED_WORKFLOWS if registration.workflows else 0,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
-    )
-
-
-async def ensure_schedules(client: Client) -> None:
-    """Bring the server's schedules to the list in the code."""
-    for specification in SCHEDULES:
-        wanted = _schedule(specification)
-        try:
-            await client.create_schedule(specification.id, wanted)
-        except ScheduleAlreadyRunningError:
-            await client.get_schedule_handle(specification.id).update(_replacement(wanted))
-
-
-def _replacement(wanted: Schedule) -> Callable[[ScheduleUpdateInput], ScheduleUpdate]:
-    return lambda _current: ScheduleUpdate(wanted)
-
-
-def _schedule(specification: ScheduleSpecification) -> Schedule:
-    return Schedule(
-        action=ScheduleActionStartWorkflow(
-            specification.workflow,
-            specification.argument,
-            id=specification.id,
-            task_queue=TaskQueue.ORCHESTRATION,
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=specification.every)]),
-        policy=SchedulePolicy(overlap=specification.overlap),
     )

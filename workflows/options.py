@@ -82,7 +82,7 @@ OUTBOX: Final = ActivityOptions(
     retry_policy=_PROVIDER_RETRY,
 )
 """A sweep or hand-over in batches: delivery of what waits in the outbox, stale heartbeats, missing owners. It ends at a
-quarter of an hour because its schedule starts the next one anyway, from what the rows say then."""
+quarter of an hour because the next round comes anyway, from what the rows say then."""
 
 STARTUP_TIMEOUT_S: Final = 3600.0
 """Default of `QUARTERDECK_WORKER_INSTANCE_STARTUP_TIMEOUT_S` (contract fleet.md 3.4), for an input that does not carry it."""
@@ -204,6 +204,11 @@ SWEEP: Final = ActivityOptions(
 
 UPKEEP_EVERY: Final = timedelta(minutes=1)
 """Samples are averaged by the minute."""
+
+ROUNDS_PER_RUN: Final = 300
+"""Rounds of a long-lived workflow before it continues as new: some 3,300 events, below the 4,096 at which the server suggests it,
+and 29 runs of the sweeper a day. Another number would end running histories elsewhere than recorded: it needs a patch.
+"""
 
 PROVIDER_PAUSE_S: Final = 30.0
 """Between two looks at a provider that refuses to answer: an outage of hours must not fill the history."""

@@ -1,22 +1,29 @@
-"""The upkeep of heartbeat samples: a schedule runs it every minute; each run is one activity."""
+"""The upkeep of heartbeat samples, every minute."""
 
 from temporalio import workflow
 
 from activities.samples import SampleActivities
+from models.contracts.rounds import RoundsInput
 from models.contracts.samples import UpkeepInput, UpkeepResult
 from models.contracts.task_queues import TaskQueue
 from workflows import options
+from workflows.lib.rounds import repeat
 
 
 @workflow.defn(name="Samples")
 class SamplesWorkflow:
-    """One round of upkeep, id `samples-<time>` as its schedule makes it."""
+    """Keeps the samples for ever, id `samples`."""
 
     @workflow.run
-    async def run(self, request: UpkeepInput) -> UpkeepResult:
+    async def run(self, request: RoundsInput) -> UpkeepResult:
+        if request.is_endless:
+            await repeat(self._keep, options.UPKEEP_EVERY, request)
+        return await self._keep()
+
+    async def _keep(self) -> UpkeepResult:
         return await workflow.execute_activity_method(
             SampleActivities.keep_samples,
-            request,
+            UpkeepInput(),
             task_queue=TaskQueue.RECORDS,
             summary="average and age the heartbeat samples",
             **options.SWEEP,

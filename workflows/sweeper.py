@@ -1,19 +1,26 @@
-"""The sweeper: a schedule runs it every few seconds; each run is one activity."""
+"""The sweeper: what went silent, who is missing, what is old, looked for every few seconds."""
 
 from temporalio import workflow
 
 from activities.sweeper import SweeperActivities
+from models.contracts.rounds import RoundsInput
 from models.contracts.sweeper import SweepInput, SweepResult
 from models.contracts.task_queues import TaskQueue
 from workflows import options
+from workflows.lib.rounds import repeat
 
 
 @workflow.defn(name="Sweeper")
 class SweeperWorkflow:
-    """One sweep, id `sweeper-<time>` as its schedule makes it. It keeps nothing: everything is read anew."""
+    """Sweeps for ever, id `sweeper`. It keeps nothing: every sweep reads everything anew."""
 
     @workflow.run
-    async def run(self, request: SweepInput) -> SweepResult:
+    async def run(self, request: RoundsInput) -> SweepResult:
+        if request.is_endless:
+            await repeat(self._sweep, options.SWEEP_EVERY, request)
+        return await self._sweep()
+
+    async def _sweep(self) -> SweepResult:
         return await workflow.execute_activity_method(
-            SweeperActivities.sweep, request, task_queue=TaskQueue.RECORDS, summary="one sweep", **options.SWEEP
+            SweeperActivities.sweep, SweepInput(), task_queue=TaskQueue.RECORDS, summary="one sweep", **options.SWEEP
         )

@@ -6,14 +6,17 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities.runtime.plugin import platform_plugin
-from tests.workflow.crash_worker import CrashProbe
+from models.contracts.rounds import RoundsInput
+from models.contracts.search_attributes import RESOURCE_KIND, search_attributes
+from tests.workflow.crash_worker import CrashProbe, RoundsProbe
 from workers.embedded.temporal import TemporalServer
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +57,41 @@ async def test_the_next_worker_goes_on_where_the_killed_one_stopped(
     async with worker(temporal_dev.address, queue, **selection), asyncio.timeout(25):
         assert await handle.result() == 2
     assert len(made.read_text().splitlines()) == effects
+
+
+async def test_rounds_go_on_after_a_kill_and_are_one_workflow_in_bounded_runs(
+    temporal_dev: TemporalServer, tmp_path: Path
+) -> None:
+    """What an operator sees of it, in lists and on its page, passes from run to run."""
+    client = await Client.connect(temporal_dev.address, plugins=[platform_plugin(None)])
+    made, queue = tmp_path / "rounds", str(uuid4())
+    made.touch()
+
+    async def until_rounds(number: int) -> list[str]:
+        async with asyncio.timeout(30):
+            while len(runs := made.read_text().splitlines()) < number:
+                await asyncio.sleep(0.05)
+        return runs
+
+    handle = await client.start_workflow(
+        RoundsProbe.run,
+        RoundsInput(is_endless=True),
+        id=str(made),
+        task_queue=queue,
+        task_timeout=timedelta(seconds=1),
+        memo={"api": "http://api.invalid"},
+        search_attributes=search_attributes(resource_kind="probe", resource_id=queue, surface="fleet"),
+    )
+    async with worker(temporal_dev.address, queue) as first:
+        await until_rounds(2)
+        first.kill()
+    async with worker(temporal_dev.address, queue):
+        runs = await until_rounds(7)
+        running = await client.get_workflow_handle(handle.id).describe()
+        await client.get_workflow_handle(handle.id).terminate("the test is over")
+    each = [runs.count(run) for run in dict.fromkeys(runs)]
+    assert each[:2] == [3, 3]
+    assert running.status is WorkflowExecutionStatus.RUNNING
+    assert running.run_id != handle.first_execution_run_id
+    assert await running.memo() == {"api": "http://api.invalid"}
+    assert running.typed_search_attributes[RESOURCE_KIND] == "probe"

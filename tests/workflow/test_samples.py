@@ -1,7 +1,8 @@
-"""The upkeep of heartbeat samples as its schedule runs it; what it does to them is proven in tests/repositories/test_samples.py."""
+"""One round of the upkeep of heartbeat samples; what it does to them is proven in tests/repositories/test_samples.py."""
 
 from models.base.ids import new_id
-from models.contracts.samples import UpkeepInput, UpkeepResult
+from models.contracts.rounds import RoundsInput
+from models.contracts.samples import UpkeepResult
 from models.contracts.task_queues import TaskQueue
 from tests.replay.recording import keep_history
 from tests.workflow.instance_world import InstanceWorld
@@ -27,7 +28,7 @@ async def test_a_round_averages_the_minutes_that_are_over_once(world: InstanceWo
 
 async def _round(world: InstanceWorld, scenario: str | None = None) -> UpkeepResult:
     handle = await world.client.start_workflow(
-        SamplesWorkflow.run, UpkeepInput(), id=f"samples-{new_id()}", task_queue=TaskQueue.ORCHESTRATION
+        SamplesWorkflow.run, RoundsInput(), id=f"samples-{new_id()}", task_queue=TaskQueue.ORCHESTRATION
     )
     result = await handle.result()
     if scenario is not None:

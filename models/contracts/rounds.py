@@ -1,0 +1,10 @@
+"""The start of a workflow that does one short thing again and again."""
+
+from pydantic import BaseModel
+
+
+class RoundsInput(BaseModel):
+    """What the runs of the schedules of before 2026-11-26 carried, which had no field, reads as one round."""
+
+    is_endless: bool = False
+    """True: the one long-lived workflow of its kind. False: one round, whose result is the workflow's."""

@@ -1,0 +1,1 @@
+"""What workflows of several kinds are built with."""
