@@ -166,3 +166,17 @@ def _locks_and_reads(text: str) -> bool:
         and words[0] in {"SELECT", "WITH"}
         and ("FOR UPDATE" in (flat := " ".join(words)) or "FOR NO KEY UPDATE" in flat)
     )
+
+
+def open_keyword_bags(modules: Iterable[Module]) -> list[str]:
+    """What a workflow writes is named: behind `**change: Any` a misspelt field is lost in silence."""
+    return [
+        f"{module.at(node)} {node.name} takes any keyword"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.args.kwarg is not None
+        if not (
+            isinstance(node.args.kwarg.annotation, ast.Subscript)
+            and dotted(node.args.kwarg.annotation.value).rpartition(".")[2] == "Unpack"
+        )
+    ]

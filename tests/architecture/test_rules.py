@@ -18,6 +18,7 @@ KEPT: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.states_compared_as_text, OURS),
     (rules.cli_imports, ("cli",)),
     (rules.locks_elsewhere, OURS),
+    (rules.open_keyword_bags, WORKFLOWS),
 ]
 
 BROKEN: list[tuple[Rule, str]] = [
@@ -41,6 +42,8 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.states_compared_as_text, "'ready' != status"),
     (rules.cli_imports, "import sqlalchemy"),
     (rules.cli_imports, "from workers.embedded import up"),
+    (rules.open_keyword_bags, "async def project(self, **change: Any): ..."),
+    (rules.open_keyword_bags, "def project(**change): ..."),
     (rules.locks_elsewhere, "select(Row).with_for_update()"),
     (rules.locks_elsewhere, "await session.get(Row, id, with_for_update=True)"),
     (rules.locks_elsewhere, "text('SELECT 1 FROM rows WHERE id = :id FOR NO KEY UPDATE')"),
@@ -56,6 +59,7 @@ FINE: list[tuple[Rule, str]] = [
     (rules.swallowed_exceptions, "try:\n    x()\nexcept ValueError:\n    return None"),
     (rules.states_compared_as_text, "row.status == InstanceStatus.READY\nresponse.status == 200\nname == 'ready'"),
     (rules.cli_imports, "import json\nimport httpx\nfrom models.base import errors"),
+    (rules.open_keyword_bags, "def project(**change: Unpack[Change]): ..."),
     (rules.locks_elsewhere, "locked(select(Row))\n'owners lock with FOR NO KEY UPDATE'"),
 ]
 

@@ -132,6 +132,8 @@ async def test_an_operation_read_under_lock_is_the_row_and_not_the_memory_of_it(
 ) -> None:
     operation = rows.operation(rows.machine(principal.organization_id), K.INSTANCE_REINSTALL)
     async with api.tenant(principal.organization_id) as session:
-        assert (await operations.get(session, operation.id)).status is O.PENDING
+        known = await operations.get(session, operation.id)
+        assert known.status is O.PENDING
         rows.change(operation, status=O.RUNNING)
-        assert (await operations.get(session, operation.id, lock=True)).status is O.RUNNING
+        assert (await operations.get(session, operation.id, lock=True)) is known
+        assert known.status is O.RUNNING

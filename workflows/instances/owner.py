@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 from uuid import UUID
 
 from temporalio import workflow
@@ -25,6 +25,7 @@ from models.domain.instances.state import FINAL, DesiredStatus, InstanceStatus
 from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineSpec
 from workflows import options
+from workflows.instances.changes import Change, refuse_unknown
 
 HANDLED_KEPT = 200
 
@@ -104,8 +105,9 @@ class Owner:
         self._row = frozen.snapshot
         return frozen
 
-    async def project(self, *, waiting: str | None = None, **change: Any) -> bool:
+    async def project(self, *, waiting: str | None = None, **change: Unpack[Change]) -> bool:
         """Change the row; afterwards `row` is what stands. False when somebody else changed it first: look again."""
+        refuse_unknown(change)
         is_the_end = change.get("status") is InstanceStatus.TERMINATED
         if not is_the_end:
             change["operations"] = [self._of_known(each) for each in change.get("operations", [])]

@@ -166,7 +166,7 @@ async def _pending(owner: Owner, removal: Removal) -> None:
     owner.removal_rounds += 1
     code, why = _unfinished(removal)
     is_news = owner.row.error_code != code
-    await _report(owner, removal, code, why, is_news=is_news, waiting=why, error_code=code, error_message=why)
+    await _report(owner, removal, code, why, is_news=is_news, waiting=why, is_error=True)
     await owner.wait_for_news(options.removal_pause_s(owner.removal_rounds))
 
 
@@ -177,12 +177,19 @@ def _unfinished(removal: Removal) -> tuple[str, str]:
     return code, f"{what} still exists at the provider" + (f" ({removal.error_code})" if removal.error_code else "")
 
 
-async def _report(owner: Owner, removal: Removal, code: str, why: str, *, is_news: bool, **shown: str) -> None:
-    """What the round found, for the ledger; for people a note where it is news, and one alarm when it takes long."""
+async def _report(
+    owner: Owner, removal: Removal, code: str, why: str, *, is_news: bool, waiting: str, is_error: bool = False
+) -> None:
+    """What the round found, for the ledger; for people a note where it is news, and one alarm when it takes long.
+
+    `is_error`: the row shows it as its error, too.
+    """
     is_overdue = owner.removal_rounds >= options.ALARM_AFTER_ROUNDS and not owner.is_alarm_raised
     kinds = [*(["TERMINATION_PENDING"] if is_news else []), *(["ALARM"] if is_overdue else [])]
     is_written = await owner.project(
-        **shown,
+        waiting=waiting,
+        error_code=code if is_error else None,
+        error_message=why if is_error else None,
         found=removal.found,
         volumes=removal.volumes,
         ended=removal.ended,
