@@ -17,6 +17,7 @@ from api.inference.caller import Presence
 from api.inference.exchange import Exchanges
 from api.inference.metering import Asked
 from models.base.errors import AppError, MalformedRequest, RateLimited, ServiceUnavailable
+from models.domain.identity.principal import Principal
 from models.repositories import inference_results
 from models.repositories.database import Database
 from models.repositories.inference_results import AnswerSeal, Claim, KeptAnswer, Scope
@@ -28,6 +29,9 @@ LARGEST_ANSWER_BYTES = 8_000_000
 """A longer answer goes to its caller and is not kept: a retry runs anew."""
 MOST_CALLS = 64
 """Answers in the making are held in memory: this many at a time and process."""
+MOST_OF_ORGANIZATION = 32
+MOST_OF_PRINCIPAL = 16
+"""So that nobody takes the places of all."""
 RENEW_EVERY_S = 10.0
 DRAIN_S = 5.0
 """For calls still running when the process stops, after the server has given its connections their time."""
@@ -93,15 +97,14 @@ class DetachedCalls:
         self._database = database
         self._seal = seal
         self._exchanges = exchanges
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Principal] = {}
 
     async def carry(self, key: str, asked: Asked, journey: Journey, receive: Receive) -> None:
         """Answer the caller from what is kept, or run the call. Raises AppError, CallerGone."""
         if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
             raise MalformedRequest(f"an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters")
-        if len(self._running) >= MOST_CALLS:
-            raise RateLimited("too many calls with an Idempotency-Key are running", retry_after_s=1.0)
         principal = asked.principal
+        self._check_places(principal)
         scope = Scope(principal.organization_id, principal.name, asked.call.endpoint.value, key)
         request_hash = asked.call.digest()
         body = asked.call.upstream_body(asked.model.model_id)
@@ -110,10 +113,16 @@ class DetachedCalls:
         if isinstance(claimed, KeptAnswer):
             await _replay(claimed, journey)
             return
+        try:
+            self._check_places(principal)  # others may have come meanwhile
+        except RateLimited:
+            async with self._database.tenant(principal.organization_id, principal.user_id) as session:
+                await inference_results.release(session, claimed)
+            raise
         recorder = Recorder(journey.send)
         journey.send = recorder.send
         task = asyncio.create_task(self._run(claimed, asked, body, journey, recorder), name=f"detached:{claimed.id}")
-        self._running.add(task)
+        self._running[task] = principal
         task.add_done_callback(self._forget)
         try:
             with Presence(receive):
@@ -167,8 +176,19 @@ class DetachedCalls:
             except ServiceUnavailable as error:
                 logger.warning("the lease of a detached call could not be renewed (%s)", error.code)
 
+    def _check_places(self, principal: Principal) -> None:
+        """Raises RateLimited."""
+        of_organization = [each for each in self._running.values() if each.organization_id == principal.organization_id]
+        of_principal = sum(each.name == principal.name for each in of_organization)
+        if (
+            of_principal >= MOST_OF_PRINCIPAL
+            or len(of_organization) >= MOST_OF_ORGANIZATION
+            or len(self._running) >= MOST_CALLS
+        ):
+            raise RateLimited("too many calls with an Idempotency-Key are running", retry_after_s=1.0)
+
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, AppError):
             logger.error("a detached call failed unexpectedly (%s)", type(error).__name__)
 

@@ -11,9 +11,10 @@ from sqlmodel import Session
 from api.inference.detached import LARGEST_ANSWER_BYTES, DetachedCalls
 from models.base.clock import utc_now
 from models.domain.inference.records import InferenceOutcome
-from tests.inference.model_server import DONE, ModelServer, chunk, gzipped, refusing, stream_of, streaming
-from tests.inference.running import Api, recorded, until
-from tests.inference.world import World
+from models.settings import Settings
+from tests.inference.model_server import DONE, ModelServer, chunk, gzipped, model_server, refusing, stream_of, streaming
+from tests.inference.running import Api, recorded, routable, serving, until
+from tests.inference.world import Tenant, World
 
 
 def keyed(world: World, key: str = "call-1") -> dict[str, str]:
@@ -81,6 +82,37 @@ async def test_fifty_at_once_pay_once(api: Api, world: World, upstream: ModelSer
     held.release.set()
     assert sorted(await asyncio.gather(*calls)) == [200] + [409] * 49
     assert len(upstream.heard) == 1
+
+
+async def test_nobody_takes_the_places_of_all(settings: Settings, world: World) -> None:
+    """16 at a time for a principal and 32 for an organization, also for those that come at the same moment."""
+    other = world.add_tenant("other")
+    keys = [world.add_key(world.tenant, f"key-{number}") for number in range(2)]
+    held = Held()
+    async with (
+        serving(settings.model_copy(update={"upstream_timeout_s": 300.0})) as api,
+        model_server(held) as server,
+    ):
+        for owner in (world.tenant, other):
+            world.add_instance(server.port, tenant=owner)
+        await routable(api, world, 1)
+
+        async def one(tenant: Tenant, number: int) -> int:
+            async with api.chat({**tenant.headers, "Idempotency-Key": f"call-{number}"}) as response:
+                assert response.status == 200 or response.headers["retry-after"] == "1"
+                return int(response.status)
+
+        calls: list[asyncio.Task[int]] = []
+        for tenant, asked, running in (
+            (world.tenant, 20, 16), (keys[0], 20, 32), (keys[1], 2, 32), (other, 3, 35)
+        ):  # fmt: skip
+            calls += [asyncio.create_task(one(tenant, number)) for number in range(asked)]
+            await until(lambda: server.running + sum(call.done() for call in calls) == len(calls), 30)  # noqa: B023
+            assert server.running == running
+        held.release.set()
+        assert sorted(await asyncio.gather(*calls)) == [200] * 35 + [429] * 10
+        await until(lambda: not api.state.inference._detached._running)
+        assert await one(world.tenant, 100) == 200
 
 
 async def test_another_body_is_refused(api: Api, world: World, upstream: ModelServer) -> None:

@@ -71,6 +71,23 @@ class World:
         )
         return tenant
 
+    def add_key(self, tenant: Tenant, name: str) -> Tenant:
+        """The same user of the same organization, by another key."""
+        key = new_api_key()
+        api_key_id = new_id()
+        self._add(
+            ApiKey(
+                id=api_key_id,
+                organization_id=tenant.organization_id,
+                user_id=tenant.user_id,
+                name=name,
+                key_prefix=key.shown_prefix,
+                key_hash=key.hash,
+                scopes=[],
+            )
+        )
+        return Tenant(tenant.organization_id, tenant.user_id, api_key_id, key.plaintext)
+
     def add_model(self, code: str, model_id: str, *, is_active: bool = True) -> UUID:
         identifier = new_id()
         self._add(LlmModel(id=identifier, code=code, name=code, model_id=model_id, is_active=is_active))
