@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +31,16 @@ class Connection:
 def locate(api_url: str | None, environ: Mapping[str, str] = os.environ) -> Connection:
     """`api_url`, else that of `<home>/admin.json`, else the default; the key from `QUARTERDECK_API_KEY`, else that file.
 
-    The key of `admin.json` is sent to the API of `admin.json` only, never to an address given by other means.
-    Raises CommandFailed (exit 2 for an address that is none, 4 without a key).
+    The key of `admin.json` is sent to the API of `admin.json` only, never to an address given by other means. A key of the
+    environment goes where the caller said, by `api_url` or an explicit `QUARTERDECK_HOME`: a folder that somebody else filled may
+    be the current one, and does not say where a key is sent (docs/decisions/0038-who-says-where-a-key-goes.md).
+    Raises CommandFailed (exit 2 for an address that is none, 4 without a key, or for a file that others can write).
     """
-    admin_file = Path(environ.get("QUARTERDECK_HOME") or ".quarterdeck").expanduser() / ADMIN_FILE
-    admin = _read_admin_file(admin_file)
-    url = _checked_url(api_url or admin.get("api_url") or DEFAULT_URL)
+    chosen_home = environ.get("QUARTERDECK_HOME")
+    admin_file = Path(chosen_home or ".quarterdeck").expanduser() / ADMIN_FILE
     key = environ.get("QUARTERDECK_API_KEY", "").strip()
+    admin = _read_admin_file(admin_file, is_chosen=bool(chosen_home)) if chosen_home or not key else {}
+    url = _checked_url(api_url or admin.get("api_url") or DEFAULT_URL)
     if key:
         return Connection(url, _checked_key(key, "QUARTERDECK_API_KEY"), "QUARTERDECK_API_KEY")
     if not admin.get("api_key"):
@@ -56,9 +60,12 @@ def locate(api_url: str | None, environ: Mapping[str, str] = os.environ) -> Conn
     return Connection(url, _checked_key(admin["api_key"], str(admin_file)), str(admin_file))
 
 
-def _read_admin_file(path: Path) -> dict[str, str]:
+def _read_admin_file(path: Path, *, is_chosen: bool) -> dict[str, str]:
+    """What the file holds; nothing when there is none. One that was not chosen has to be the caller's own."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            _refuse_a_strangers(path, os.fstat(file.fileno()), is_chosen=is_chosen)
+            content = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except PermissionError:
@@ -73,6 +80,19 @@ def _read_admin_file(path: Path) -> dict[str, str]:
     if not isinstance(content, dict):
         raise wrong_usage(f"{path} does not hold a JSON object", code="BAD_ADMIN_FILE")
     return {name: value for name, value in content.items() if isinstance(value, str)}
+
+
+def _refuse_a_strangers(path: Path, status: os.stat_result, *, is_chosen: bool) -> None:
+    """Judged by the open file, so that nobody exchanges it in between."""
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        why, hint = "can be written by others", f"If it is yours: chmod 600 {path}"
+    elif not is_chosen and status.st_uid != os.geteuid():
+        why, hint = "belongs to another user", "If it is meant, say so with QUARTERDECK_HOME."
+    else:
+        return
+    raise CommandFailed(
+        f"{path} {why} and is not trusted", code="BAD_ADMIN_FILE", exit_code=ExitCode.AUTH, hints=[hint]
+    )
 
 
 def _checked_url(url: str) -> str:

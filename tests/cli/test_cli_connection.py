@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,65 @@ def test_the_environment_precedes_the_admin_file(tmp_path: Path):
 
 def test_a_key_alone_means_the_default_address(tmp_path: Path):
     assert locate(None, {"QUARTERDECK_HOME": str(tmp_path), "QUARTERDECK_API_KEY": API_KEY}).url == DEFAULT_URL
+
+
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder that somebody else prepared."""
+    folder = tmp_path / ".quarterdeck"
+    folder.mkdir()
+    (folder / "admin.json").write_text(json.dumps({"api_url": "http://127.0.0.1:6666", "api_key": FILE_KEY}))
+    monkeypatch.chdir(tmp_path)
+    return folder / "admin.json"
+
+
+def test_the_current_folder_does_not_say_where_a_key_of_the_environment_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    planted(tmp_path, monkeypatch)
+    found = locate(None, {"QUARTERDECK_API_KEY": API_KEY})
+    assert (found.url, found.key) == (DEFAULT_URL, API_KEY)
+
+
+def test_a_broken_file_of_the_current_folder_does_not_stop_who_brings_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    planted(tmp_path, monkeypatch).write_text("{")
+    assert locate("http://127.0.0.1:8000", {"QUARTERDECK_API_KEY": API_KEY}).url == "http://127.0.0.1:8000"
+
+
+def test_a_chosen_home_says_where_a_key_of_the_environment_goes(tmp_path: Path):
+    environ = home_with(tmp_path, api_url="http://127.0.0.1:8123") | {"QUARTERDECK_API_KEY": API_KEY}
+    assert locate(None, environ).url == "http://127.0.0.1:8123"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o620])
+def test_a_file_that_others_can_write_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int):
+    file = planted(tmp_path, monkeypatch)
+    file.chmod(mode)
+    for environ in ({}, {"QUARTERDECK_HOME": str(file.parent)}):
+        with pytest.raises(CommandFailed) as refused:
+            locate(None, environ)
+        assert (refused.value.code, refused.value.exit_code) == ("BAD_ADMIN_FILE", ExitCode.AUTH)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_file_of_another_user_is_used_only_by_who_chose_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = planted(tmp_path, monkeypatch)
+    os.chown(file, 65_534, -1)
+    with pytest.raises(CommandFailed) as refused:
+        locate(None, {})
+    assert "another user" in str(refused.value)
+    assert locate(None, {"QUARTERDECK_HOME": str(file.parent)}).url == "http://127.0.0.1:6666"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_takes_no_key_elsewhere(api: ScriptedApi, quarterdeck: CommandLine, status: int):
+    async def away(request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"location": f"http://127.0.0.1:{request.url.port}/elsewhere"})
+
+    api.next_answers("GET", "/models", away)
+    assert quarterdeck.run("models").returncode != 0
+    assert not api.sent("GET", "/elsewhere")
 
 
 @pytest.mark.parametrize(
