@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -81,6 +83,27 @@ class Up:
         self.process.send_signal(number)
         self.process.wait(TIMEOUT_S)
         return time.monotonic() - began
+
+
+def shown_on_a_terminal(home: Path, text: str) -> str:
+    """What `up` shows where its output is a terminal, up to that text. It is stopped then."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("run_up.py")), "worker"],
+        env=environment(home), stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    os.close(its)
+    shown = b""
+    try:
+        while text.encode() not in shown:
+            readable, _, _ = select.select([ours], [], [], TIMEOUT_S)
+            assert readable, f"nothing more came after {shown!r}"
+            shown += os.read(ours, 65_536)
+    finally:
+        process.terminate()
+        process.wait(TIMEOUT_S)
+        os.close(ours)
+    return shown.decode()
 
 
 @contextmanager

@@ -36,10 +36,10 @@ def migrate(*_: str) -> None:
     print("migrated")
 
 
-def bootstrap(_flag: str, path: str, *_: str) -> None:
+def bootstrap(_flag: str, path: str, *options: str) -> None:
     if not Path(path).exists():
         Path(path).write_text("{}")
-        print("password shown-once")
+        print("password shown-once" if "--show-credentials" in options else f"the password is in {path}")
 
 
 if __name__ == "__main__":

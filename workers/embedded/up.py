@@ -96,7 +96,9 @@ class _Run:
             await self._run_part(lambda: part)
             await asyncio.to_thread(stack.provision, server)
         await self._set_up(stack.setup("migrate", stack.programs.migrate))
-        options = ("--admin-file", str(stack.home.admin_file), "--show-credentials")
+        options = ["--admin-file", str(stack.home.admin_file)]
+        if sys.stdout.isatty():  # anything else keeps what it is given: a log, a journal, a file
+            options.append("--show-credentials")
         announcement = await self._set_up(stack.setup("bootstrap", (*stack.programs.bootstrap, *options)))
         if announcement:  # at once: it is not shown again, whatever happens to the rest of this start
             self._say(announcement)
