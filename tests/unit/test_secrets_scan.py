@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.runtime_lock import ROOT
 from tests.secrets_scan import scan_bytes, scan_files
 
 SECRET = "p1anted~secret?ÿ>of-the-test"
@@ -50,3 +51,10 @@ def test_folders_are_searched_to_the_bottom(tmp_path: Path) -> None:
 def test_a_secret_too_short_to_search_for_is_refused() -> None:
     with pytest.raises(ValueError, match="8"):
         scan_bytes(b"", ["short"])
+
+
+@pytest.mark.parametrize("ignored", [".gitignore", ".dockerignore"])
+def test_files_that_hold_secrets_are_in_no_commit_and_no_image(ignored: str) -> None:
+    """As operators are told to make them: `.env` beside docker-compose.yml, and an `--admin-file admin.json`."""
+    lines = {line.strip("/ ") for line in (ROOT / ignored).read_text().splitlines()}
+    assert {".env", "admin.json", ".quarterdeck"} <= lines
