@@ -1,6 +1,7 @@
 """What makes a configuration refused, each with the line that the operator reads. No message repeats a value."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -38,6 +39,22 @@ def http_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise ValueError("expected http://host[:port] or https://host[:port], without user, query or fragment")
     return text.rstrip("/")
+
+
+def refuse_clear_text(variable: str, url: str) -> None:
+    """Passwords, keys and session cookies travel to this address: in clear text they stay on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError(f"{variable} must be an https:// address in production; http:// is for loopback only")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def refuse_half_a_certificate(*, cert: object | None, key: object | None) -> None:

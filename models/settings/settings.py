@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     api_port: Port = 8000
     """Port on which the API listens."""
     public_url: HttpUrl | None = None
-    """Address of the API as people and clients reach it. Default: `http://<api_host>:<api_port>`."""
+    """Address of the API as people and clients reach it; in production `https://` outside loopback. Default: `http://<api_host>:<api_port>`."""
     control_plane_url: HttpUrl | None = None
     """Address of the API as rented machines reach it. Default: `public_url`."""
     trusted_proxies: str = ""
@@ -181,6 +181,9 @@ class Settings(BaseSettings):
             )
             checks.refuse_public_passwords(
                 ENV_PREFIX, self.database_url, self.database_url_worker, self.database_url_api
+            )
+            checks.refuse_clear_text(
+                f"{ENV_PREFIX}PUBLIC_URL", self.public_url or f"http://{self.api_host}:{self.api_port}"
             )
         return self
 

@@ -157,3 +157,23 @@ def test_the_key_of_the_home_is_used_where_none_is_set(tmp_path: Path) -> None:
 
 def test_tests_see_no_variable_of_the_developer() -> None:
     assert [name for name in os.environ if name.startswith("QUARTERDECK_")] == []
+
+
+@pytest.mark.parametrize("url", ["http://deck.example", "http://10.0.0.1:8000", "http://localhost.example"])
+def test_production_sends_no_password_in_clear_text(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    line = refused(monkeypatch, **PRODUCTION, QUARTERDECK_PUBLIC_URL=url)
+    assert "QUARTERDECK_PUBLIC_URL" in line
+    assert url not in line
+
+
+def test_production_on_every_address_says_what_its_public_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "QUARTERDECK_PUBLIC_URL" in refused(monkeypatch, **PRODUCTION, QUARTERDECK_API_HOST="0.0.0.0")  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    "url", ["https://deck.example", "http://127.0.0.1:8000", "http://[::1]:8000", "http://localhost"]
+)
+def test_production_takes_https_and_loopback(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name, value in (PRODUCTION | {"QUARTERDECK_PUBLIC_URL": url}).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().public_url == url
