@@ -14,7 +14,9 @@ from workers.embedded.temporal import SEARCH_ATTRIBUTES
 
 ONCE = {"migrate", "bootstrap", "temporal-setup"}
 IDLE = {"loopback", "temporal-ui"}
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+INNER = {"postgres", "temporal-postgres", "temporal", "temporal-setup", "migrate", "bootstrap"}
 
 
 def test_a_healthy_postgres_is_one_that_listens() -> None:
@@ -43,7 +45,7 @@ def test_the_local_worker_keeps_its_network_when_the_api_restarts() -> None:
         assert SERVICES[name]["depends_on"]["loopback"]["restart"] is True
     assert "ports" not in SERVICES["api"]
     assert SERVICES["loopback"]["ports"] == ["127.0.0.1:8000:8000"]
-    assert SERVICES["loopback"]["networks"]["default"]["aliases"] == ["api"]
+    assert SERVICES["loopback"]["networks"]["edge"]["aliases"] == ["api"]
 
 
 def test_a_failure_of_the_setup_of_temporal_shows() -> None:
@@ -83,3 +85,40 @@ def test_a_package_that_the_lock_does_not_have_is_no_small_omission() -> None:
     project = {"project": {"dependencies": ["nobody-has-it>=1"]}, "build-system": {"requires": []}}
     with pytest.raises(KeyError):
         runtime_lock.runtime_lock((ROOT / "requirements.lock").read_text(), project)
+
+
+def test_no_program_gains_a_right() -> None:
+    for service in SERVICES.values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    added = {name for name, service in SERVICES.items() if "cap_add" in service}
+    assert added == {"postgres", "temporal-postgres"}
+
+
+def test_every_image_is_an_exact_one() -> None:
+    for service in SERVICES.values():
+        name, _, tag = service["image"].partition(":")
+        assert name
+        assert re.search(r"\d+\.\d+", tag), f"{service['image']} moves"
+        assert "latest" not in tag
+
+
+def test_databases_and_temporal_are_not_on_the_edge() -> None:
+    assert FILE["networks"] == {"edge": None, "inner": {"internal": True}}
+    for name, service in SERVICES.items():
+        shares = service.get("network_mode", "").removeprefix("service:") or name
+        networks = set(SERVICES[shares]["networks"])
+        assert networks <= {"edge", "inner"}
+        assert (networks == {"inner"}) >= (name in INNER), f"{name} is on {networks}"
+        assert "ports" not in service or "edge" in networks
+    assert set(SERVICES["simcloud"]["networks"]) == {"edge"}
+
+
+def test_nothing_runs_that_nothing_uses() -> None:
+    named = (ROOT / "docker-compose.yml").read_text()
+    for name, service in SERVICES.items():
+        is_ours = service["image"].startswith("quarterdeck:")
+        is_waited_for = any(name in other.get("depends_on", {}) for other in SERVICES.values())
+        assert is_ours or is_waited_for or "ports" in service, name
+    assert "valkey" not in named
+    assert "mailpit" not in named
