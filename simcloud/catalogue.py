@@ -9,6 +9,7 @@ from typing import Any
 
 from simcloud.database import Database
 from simcloud.errors import Rejected
+from simcloud.meter import Terms
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class MachineType:
     ram_gb: int
     bandwidth_bps: int
     boot_volume_gb: int  # 0: a local disk that comes with the machine and is not billed
+    billing_increment_s: int = 1
+    billing_minimum_s: int = 0
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.billing_increment_s, self.billing_minimum_s)
 
 
 @dataclass(frozen=True)

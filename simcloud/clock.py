@@ -14,8 +14,13 @@ class Clock:
         return time.time() + self._skew_s
 
 
+def moment(epoch_s: float) -> datetime:
+    """To the microsecond: what is shown, and what is billed by."""
+    return datetime.fromtimestamp(epoch_s, UTC)
+
+
 def rfc3339(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z")
+    return moment(epoch_s).isoformat().replace("+00:00", "Z")
 
 
 def rfc3339_or_none(epoch_s: float | None) -> str | None:

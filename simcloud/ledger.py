@@ -1,29 +1,22 @@
-"""The billing meter and the ledger: every machine and volume ever made, and what each has cost. Nothing here is ever deleted."""
+"""The ledger: every machine and volume ever made, and what each has cost by its meter. Nothing here is ever deleted."""
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
+from simcloud.catalogue import TYPES_BY_CODE
 from simcloud.clock import rfc3339, rfc3339_or_none
 from simcloud.machines import Machine, Machines
+from simcloud.meter import NOTHING, PER_SECOND, amount_eur
 from simcloud.volumes import Volume, Volumes
 
-SIX_PLACES = Decimal("0.000001")
-SECONDS_PER_HOUR = 3600
 GROUP = ("live_machines", "ended_machines", "live_volumes", "ended_volumes")
-
-
-def amount_eur(price_eur_per_hour: str, billed_from: float | None, billed_until: float | None, now: float) -> Decimal:
-    """Per second, to six places. Nothing is owed before the meter runs; a running meter counts up to now."""
-    if billed_from is None:
-        return Decimal(0).quantize(SIX_PLACES)
-    end = now if billed_until is None else billed_until
-    hours = Decimal(str(round(end - billed_from, 6))) / SECONDS_PER_HOUR
-    return (Decimal(price_eur_per_hour) * hours).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
 
 
 def usage(resource: Machine | Volume, now: float) -> dict[str, Any]:
     """The meter of one machine or volume, also long after it is gone."""
     billed_from = resource.billed_from if isinstance(resource, Machine) else resource.created_at
+    terms = TYPES_BY_CODE[resource.type].terms if isinstance(resource, Machine) else PER_SECOND
+    amount = amount_eur(resource.price_eur_per_hour, billed_from, resource.billed_until, now, terms)
     return {
         "id": resource.id,
         "kind": "machine" if isinstance(resource, Machine) else "volume",
@@ -31,7 +24,7 @@ def usage(resource: Machine | Volume, now: float) -> dict[str, Any]:
         "billed_until": rfc3339_or_none(resource.billed_until),
         "ended": _ended(resource),
         "price_eur_per_hour": resource.price_eur_per_hour,
-        "amount_eur": str(amount_eur(resource.price_eur_per_hour, billed_from, resource.billed_until, now)),
+        "amount_eur": str(amount),
     }
 
 
@@ -57,9 +50,7 @@ def ledger(machines: Machines, volumes: Volumes, now: float, *, tag: str | None,
             "ended_machines": sum(not entry["live"] for entry in machine_entries),
             "live_volumes": sum(entry["live"] for entry in volume_entries),
             "ended_volumes": sum(not entry["live"] for entry in volume_entries),
-            "amount_eur": str(
-                sum((Decimal(entry["amount_eur"]) for entry in entries), Decimal(0).quantize(SIX_PLACES))
-            ),
+            "amount_eur": str(sum((Decimal(entry["amount_eur"]) for entry in entries), NOTHING)),
         },
     }
 

@@ -7,17 +7,30 @@ on disk. Our rows come in only to be held against it: a bill of ours must end wh
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
 
+from tests.chaos import scoreboard
 from tests.chaos.installation import Installation, Row
 
 INSTANCE_TAG = "quarterdeck:instance="
-CLOCK_TOLERANCE = timedelta(milliseconds=5)
-"""Between a moment that the provider told and the same moment in our ledger: its text has milliseconds at least."""
+BILLS = """
+SELECT *, segment_cost_eur(opened_at, closed_at, price_eur_per_hour, billing_increment_s, billing_minimum_s) AS cost_eur
+FROM billing_segments WHERE instance_id = ANY(%s)
+"""
+
+
+@dataclass(frozen=True)
+class Metered:
+    """The provider's meter of one machine or volume: when it began, and what it came to."""
+
+    billed_from: datetime | None
+    amount_eur: Decimal
 
 
 @dataclass
@@ -29,6 +42,8 @@ class Made:
     """Machine -> the moment its billing stopped; None for one that was never billed."""
     live_volumes: list[str] = field(default_factory=list)
     ended_volumes: dict[str, datetime | None] = field(default_factory=dict)
+    meters: dict[str, Metered] = field(default_factory=dict)
+    """Of machines and volumes, live and ended; a local machine has none."""
     addresses: list[tuple[str, int]] = field(default_factory=list)
     """Where the live machines answer."""
     processes: list[int] = field(default_factory=list)
@@ -49,7 +64,8 @@ async def made_outside(installation: Installation) -> dict[UUID, Made]:
 
 async def _simulated(installation: Installation) -> dict[UUID, Made]:
     ledger = (await installation.cloud.get("/sim/ledger", params={"group_prefix": INSTANCE_TAG})).json()
-    stopped = {one["id"]: one["billed_until"] for one in [*ledger["machines"], *ledger["volumes"]]}
+    entries = {one["id"]: one for one in [*ledger["machines"], *ledger["volumes"]]}
+    stopped = {one["id"]: one["billed_until"] for one in entries.values()}
     shown = (await installation.cloud.get("/v1/instances", params={"limit": 500})).json()["instances"]
     addresses = {one["id"]: one["address"] for one in shown if one["address"]}
     return {
@@ -58,6 +74,7 @@ async def _simulated(installation: Installation) -> dict[UUID, Made]:
             ended={one: _moment(stopped[one]) for one in group["ended_machines"]},
             live_volumes=group["live_volumes"],
             ended_volumes={one: _moment(stopped[one]) for one in group["ended_volumes"]},
+            meters={one: _meter(entries[one]) for kind in group.values() for one in kind},
             addresses=[
                 (found["host"], found["port"]) for one in group["live_machines"] if (found := addresses.get(one))
             ],
@@ -103,14 +120,14 @@ def _listening(process_id: int) -> list[tuple[str, int]]:
 
 
 async def verify(installation: Installation, instances: Sequence[UUID], *, at_most_one: bool = False) -> None:
-    """One machine per live instance, none for a terminated one, every bill as long as the outside's meter ran.
+    """One machine per live instance, none for a terminated one, every bill what the outside's meter came to, exactly.
 
     Strict: a second machine that was made and deleted again counts as two. `at_most_one` also accepts an instance for which
     none was ever made. Fails with every violation.
     """
     rows = await installation.instances(instances)
     outside = await made_outside(installation)
-    bills = await installation.rows("SELECT * FROM billing_segments WHERE instance_id = ANY(%s)", list(instances))
+    bills = await installation.rows(BILLS, list(instances))
     wrong: list[str] = []
     for instance_id in instances:
         made = outside.get(instance_id, Made())
@@ -124,6 +141,7 @@ async def verify(installation: Installation, instances: Sequence[UUID], *, at_mo
             told = f"{row['endpoint_host']}:{row['endpoint_port']}"
             wrong.append(f"{instance_id}: is ready at {told}, its machine answers at {made.addresses}")
         wrong += [f"{instance_id}: {text}" for text in (_gone(made, its_bills) if is_over else _alive(made, its_bills))]
+        wrong += [f"{instance_id}: {text}" for text in _misbilled(made, its_bills)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -152,9 +170,28 @@ def _gone(made: Made, bills: Sequence[Row]) -> list[str]:
             continue
         if resource not in billed:
             wrong.append(f"the outside billed {resource}, we did not")
-        elif billed[resource] is not None and abs(billed[resource] - stopped_at) > CLOCK_TOLERANCE:
+        elif billed[resource] is not None and billed[resource] != stopped_at:
             wrong.append(f"{resource} was billed until {stopped_at}, by us until {billed[resource]}")
     return wrong
+
+
+def _misbilled(made: Made, bills: Sequence[Row]) -> list[str]:
+    """Ours against the meter's, to the microsecond and to the last place."""
+    wrong = []
+    for resource, meter in made.meters.items():
+        its_bills = [bill for bill in bills if bill["provider_resource_id"] == resource]
+        if any(bill["opened_at"] != meter.billed_from for bill in its_bills):
+            wrong.append(f"{resource} is billed from {meter.billed_from}, by us from {its_bills[0]['opened_at']}")
+        if its_bills and all(bill["closed_at"] is not None for bill in its_bills):
+            ours = sum((bill["cost_eur"] for bill in its_bills), Decimal(0))
+            scoreboard.billed(resource, ours, meter.amount_eur)
+            if ours != meter.amount_eur:
+                wrong.append(f"{resource} cost {meter.amount_eur}, by our ledger {ours}")
+    return wrong
+
+
+def _meter(entry: dict[str, Any]) -> Metered:
+    return Metered(_moment(entry["billed_from"]), Decimal(entry["amount_eur"]))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -4,6 +4,7 @@ import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 FULL = os.environ.get("QUARTERDECK_CHAOS") == "full"
 """Set by `make chaos`. Read when imported: the variables of the shell are hidden from tests later."""
@@ -31,8 +32,19 @@ def recovered(what: str, instances: int, seconds: float) -> None:
     RECOVERIES.append(Recovery(what, instances, seconds))
 
 
+BILLED: dict[str, tuple[Decimal, Decimal]] = {}
+"""Machine or volume that is over -> what it cost by our ledger, and by the provider's meter."""
+
+
+def billed(resource: str, ours_eur: Decimal, metered_eur: Decimal) -> None:
+    BILLED[resource] = (ours_eur, metered_eur)
+
+
 def lines() -> Iterator[str]:
     """The figures. n counts what can fail by itself: an instance that went through a kill."""
+    if BILLED:
+        ours, metered = (sum(amounts, Decimal(0)) for amounts in zip(*BILLED.values(), strict=True))
+        yield f"{len(BILLED)} machines and volumes billed: {ours} EUR, {ours - metered} more than by the provider's meter"
     if not RECOVERIES:
         return
     if FULL:

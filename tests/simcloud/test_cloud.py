@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ class TestMoney:
         await until(lambda: status_of(shared_cloud, machine) == "gone")
         entry = shared_cloud.ledger()["machines"][0]
         assert entry["created_at"] < entry["billed_from"] < entry["billed_until"] == entry["ended_at"]
-        hours = Decimal(str(seconds(entry))) / 3600
-        assert abs(Decimal(entry["amount_eur"]) - Decimal("2.73") * hours) < Decimal("0.000001")
+        by_begun_seconds = Decimal("2.73") * math.ceil(seconds(entry)) / 3600
+        assert Decimal(entry["amount_eur"]) == by_begun_seconds.quantize(Decimal("0.000001"), ROUND_HALF_UP)
         volumes = shared_cloud.ledger()["volumes"]
         assert sorted(volume["size_gb"] for volume in volumes) == [40, 100]
         assert all(volume["billed_from"] == entry["created_at"] and volume["billed_until"] for volume in volumes)
