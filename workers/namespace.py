@@ -35,13 +35,13 @@ NOT_OURS_TO_CHANGE = frozenset(
 """What servers answer where a client may not change a namespace, as Temporal Cloud's do: an operator has to keep them apart."""
 
 
-async def installation_id(database: Database) -> UUID:
-    """This installation's id. Waits while the database is away or nobody has run `bootstrap` on it."""
+async def installation(database: Database) -> Installation:
+    """This installation's row. Waits while the database is away or nobody has run `bootstrap` on it."""
     is_told = False
     while True:
         try:
             async with database.system() as session:
-                found = (await session.exec(select(Installation.id))).one_or_none()
+                found = (await session.exec(select(Installation))).one_or_none()
         except (ServiceUnavailable, ProgrammingError):  # away; or there, without its tables
             found = None
         if found is not None:

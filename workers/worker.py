@@ -11,16 +11,18 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.runtime.codec import EncryptionCodec
 from activities.runtime.logs import configure_logging
+from activities.runtime.runs import RunsOfServer
 from models.base.open_files import allow_open_files
 from models.base.version import VERSION
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
 from workers.composition import QUEUES, WorkerObjects, compose, queues
 from workers.embedded.errors import StartError
-from workers.namespace import claim_namespace, installation_id
+from workers.namespace import claim_namespace, installation
 from workers.readiness import announce_ready
-from workers.registry import QueueRegistration
+from workers.registry import QueueRegistration, interceptors
 from workers.standing import keep_standing
 
 logger = logging.getLogger(__name__)
@@ -76,7 +78,11 @@ async def _run(settings: Settings, names: set[str]) -> int:
 
 
 async def _claim(objects: WorkerObjects) -> None:
-    await claim_namespace(objects.client, await installation_id(objects.database))
+    ours = await installation(objects.database)
+    await claim_namespace(objects.client, ours.id)
+    codec = objects.client.data_converter.payload_codec
+    if isinstance(codec, EncryptionCodec):
+        codec.ask_of_runs(RunsOfServer(objects.client, ours.payloads_bound_since))
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
@@ -124,6 +130,7 @@ def make_worker(client: Client, registration: QueueRegistration) -> Worker:
         build_id=VERSION,  # for people: without one the SDK hashes the code of every loaded module at each start
         workflows=list(registration.workflows),
         activities=list(registration.activities),
+        interceptors=interceptors(),
         max_concurrent_workflow_tasks=CONCURRENT_WORKFLOW_TASKS if registration.workflows else None,
         max_concurrent_activities=CONCURRENT_ACTIVITIES,
         max_cached_workflows=CACHED_WORKFLOWS if registration.workflows else 0,

@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -14,6 +12,8 @@ from activities.runtime.codec import EncryptionCodec
 from activities.runtime.crash import refuse_unknown_selection
 from activities.runtime.failures import PlatformFailureConverter
 from activities.runtime.interceptors import CrashAfterReturn, FailureTranslation, RequestContextPropagation
+from activities.runtime.messages import OneArgumentRunner
+from activities.runtime.refusal import PlatformPayloadConverter
 from models.base.errors import AppError
 
 PASSTHROUGH: Final = ("pydantic", "pydantic_core", "annotated_types", "models", "activities")
@@ -24,16 +24,15 @@ def platform_plugin(codec_key: bytes | None, *, previous_codec_keys: Sequence[by
     """Data converter, payload encryption, interceptors, sandbox and failure types in one.
 
     `codec_key` is `models.domain.keys.derive(installation_key, Purpose.CODEC)`, 32 bytes; payloads sealed under one of
-    `previous_codec_keys` are still read. None leaves payloads in clear: for recorded histories and tests of workflow logic.
+    `previous_codec_keys` are still read, and only sealed ones. None leaves payloads in clear: for recorded histories and tests of
+    workflow logic.
     A client that has the plugin passes it on to its workers; a worker given it a second time warns.
     """
     return SimplePlugin(
         "quarterdeck",
         data_converter=platform_data_converter(codec_key, previous_codec_keys),
         interceptors=[RequestContextPropagation(), CrashAfterReturn(), FailureTranslation()],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH)
-        ),
+        workflow_runner=_runner(codec_key),
         workflow_failure_exception_types=[AppError],
         run_context=_checked,
     )
@@ -41,11 +40,17 @@ def platform_plugin(codec_key: bytes | None, *, previous_codec_keys: Sequence[by
 
 def platform_data_converter(codec_key: bytes | None, previous_codec_keys: Sequence[bytes] = ()) -> DataConverter:
     """The converter alone, for a program that reads histories and runs nothing."""
-    return replace(
-        pydantic_data_converter,
+    return DataConverter(
+        payload_converter_class=PlatformPayloadConverter,
         payload_codec=None if codec_key is None else EncryptionCodec(codec_key, previous_codec_keys),
         failure_converter_class=PlatformFailureConverter,
     )
+
+
+def _runner(codec_key: bytes | None) -> SandboxedWorkflowRunner:
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH)
+    runner = SandboxedWorkflowRunner if codec_key is None else OneArgumentRunner
+    return runner(restrictions=restrictions)
 
 
 @asynccontextmanager

@@ -1,18 +1,18 @@
 """Decryption for the Temporal web UI and command line: the protocol of a remote codec, without its HTTP.
 
 They POST the payloads that a page shows to `<endpoint>/decode` and show what comes back. Whoever serves this decides who may
-ask: it opens any payload of the installation. Source: Temporal documentation, "Codec Server".
+ask: it opens any payload of the installation. The call names no workflow, so each payload opens at the place that it claims.
+Source: Temporal documentation, "Codec Server".
 """
 
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payloads
-from temporalio.converter import PayloadCodec
 
-from activities.runtime.codec import PayloadCorrupt, PayloadKeyUnknown
+from activities.runtime.codec import EncryptionCodec, PayloadCorrupt, PayloadKeyUnknown
 from models.base.errors import MalformedRequest
 
 
-async def decode(body: bytes, codec: PayloadCodec) -> str:
+def decode(body: bytes, codec: EncryptionCodec) -> str:
     """The JSON answer to the JSON body of a decode call. Raises MalformedRequest, under the codec's own code for what does not
     open: here it is what the caller sent, not a fault of this process.
     """
@@ -24,7 +24,7 @@ async def decode(body: bytes, codec: PayloadCodec) -> str:
     except (ParseError, UnicodeDecodeError):
         raise MalformedRequest("the body is not Temporal's JSON of payloads") from None
     try:
-        await codec.decode_wrapper(payloads)
+        opened = codec.decode_by_claim(payloads.payloads)
     except (PayloadKeyUnknown, PayloadCorrupt) as error:
         raise MalformedRequest(error.message, code=error.code) from None
-    return MessageToJson(payloads, indent=None)
+    return MessageToJson(Payloads(payloads=opened), indent=None)

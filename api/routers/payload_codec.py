@@ -49,7 +49,7 @@ async def allow_decode(state: State) -> Response:
     response_class=Response,
 )
 async def decode_payloads(request: Request, state: State) -> Response:
-    text = await remote_codec.decode(await request.body(), _codec(state))
+    text = remote_codec.decode(await request.body(), _codec(state))
     return Response(text, media_type="application/json", headers=_for_the_web_ui(state))
 
 

@@ -17,6 +17,8 @@ class Installation(SQLModel, table=True):
 
     id: UUID = primary_key()
     created_at: datetime = moment(default_now=True)
+    payloads_bound_since: datetime = moment(default_now=True)
+    """From when on what Temporal keeps is sealed to its place (docs/decisions/0030-sealed-to-their-place.md)."""
     intake_since: datetime | None = moment(nullable=True)
     intake_seen_at: datetime | None = moment(nullable=True)
     """From when to when an API process has taken heartbeats without a gap."""

@@ -241,17 +241,17 @@ class InstanceWorld:
         orchestration = registry.orchestration(instances)
         records = registry.records(instances, sweeper, SampleActivities(SampleUpkeep(self.database)))
         provider = registry.machines(COMPUTE_QUEUE, machines)
-        async with (
-            Worker(
-                self.client,
-                task_queue=orchestration.queue,
-                workflows=list(orchestration.workflows),
-                activities=list(orchestration.activities),
-            ),
-            Worker(self.client, task_queue=records.queue, activities=list(records.activities)),
-            Worker(self.client, task_queue=provider.queue, activities=list(provider.activities)),
-        ):
+        async with self._worker(orchestration), self._worker(records), self._worker(provider):
             yield
+
+    def _worker(self, registration: registry.QueueRegistration) -> Worker:
+        return Worker(
+            self.client,
+            task_queue=registration.queue,
+            workflows=list(registration.workflows),
+            activities=list(registration.activities),
+            interceptors=registry.interceptors(),
+        )
 
 
 async def _declare_search_attributes(client: Client) -> None:

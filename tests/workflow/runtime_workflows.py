@@ -138,7 +138,7 @@ class RuntimeContext:
         ]
 
     @workflow.signal
-    async def go(self) -> None:
+    async def go(self, _order: Order) -> None:
         self._signalled = await workflow.execute_activity(who_async, **ONCE)
         self._go = True
 

@@ -229,7 +229,7 @@ async def test_the_request_is_known_in_every_activity_child_and_run(temporal_dev
         while not await handle.query(RuntimeContext.is_last_run):
             pass
         with bound_context(signaller):
-            await handle.signal(RuntimeContext.go)
+            await handle.signal(RuntimeContext.go, Order(kind="go"))
         seen = await handle.result()
     assert seen == [starter, starter, starter, starter, signaller]
 
@@ -241,7 +241,7 @@ async def test_a_recorded_history_replays_with_the_plugin_alone(temporal_dev: Te
             RuntimeProbe.run, Order(kind="no-capacity"), id=str(uuid4()), task_queue=queue
         )
         await handle.result()
-    replayer = Replayer(workflows=WORKFLOWS, plugins=[platform_plugin(KEY)])
+    replayer = Replayer(workflows=WORKFLOWS, plugins=[platform_plugin(KEY)], namespace=client.namespace)
     await replayer.replay_workflow(await handle.fetch_history())
 
 

@@ -1,9 +1,9 @@
 """One round of the upkeep of heartbeat samples; what it does to them is proven in tests/repositories/test_samples.py."""
 
-from models.base.ids import new_id
 from models.contracts.rounds import RoundsInput
 from models.contracts.samples import UpkeepResult
 from models.contracts.task_queues import TaskQueue
+from models.contracts.workflow_ids import SAMPLES
 from tests.replay.recording import keep_history
 from tests.workflow.instance_world import InstanceWorld
 from workflows.samples import SamplesWorkflow
@@ -28,7 +28,7 @@ async def test_a_round_averages_the_minutes_that_are_over_once(world: InstanceWo
 
 async def _round(world: InstanceWorld, scenario: str | None = None) -> UpkeepResult:
     handle = await world.client.start_workflow(
-        SamplesWorkflow.run, RoundsInput(), id=f"samples-{new_id()}", task_queue=TaskQueue.ORCHESTRATION
+        SamplesWorkflow.run, RoundsInput(), id=SAMPLES, task_queue=TaskQueue.ORCHESTRATION
     )
     result = await handle.result()
     if scenario is not None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.worker import Worker
 
 from activities.runtime.codec import EncryptionCodec
@@ -79,7 +80,8 @@ async def test_a_client_that_decrypts_is_refused(temporal_dev: TemporalServer) -
 
 async def test_the_web_ui_reads_summaries_through_the_remote_codec() -> None:
     codec = EncryptionCodec(KEY)
-    [sealed] = await codec.encode(platform_data_converter(None).payload_converter.to_payloads(["create the machine"]))
+    here = codec.with_context(WorkflowSerializationContext(namespace="default", workflow_id="instance/1"))
+    [sealed] = await here.encode(platform_data_converter(None).payload_converter.to_payloads(["create the machine"]))
     body = {
         "payloads": [
             {
@@ -88,8 +90,8 @@ async def test_the_web_ui_reads_summaries_through_the_remote_codec() -> None:
             }
         ]
     }
-    [opened] = json.loads(await decode(json.dumps(body).encode(), codec))["payloads"]
+    [opened] = json.loads(decode(json.dumps(body).encode(), codec))["payloads"]
     assert b64decode(opened["data"]) == b'"create the machine"'
     for bad in (b"", b"{", b"\xff", b'{"payloads": 3}', b'{"payloads": [3]}'):
         with pytest.raises(MalformedRequest):
-            await decode(bad, codec)
+            decode(bad, codec)

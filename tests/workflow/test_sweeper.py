@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from models.base.ids import new_id
 from models.contracts.rounds import RoundsInput
 from models.contracts.sweeper import SweepResult
 from models.contracts.task_queues import TaskQueue
+from models.contracts.workflow_ids import SWEEPER
 from tests.replay.recording import keep_history
 from tests.workflow.instance_world import InstanceWorld
 from workflows.sweeper import SweeperWorkflow
@@ -16,7 +16,7 @@ from workflows.sweeper import SweeperWorkflow
 async def sweep(world: InstanceWorld, scenario: str | None = None) -> SweepResult:
     """One round. That it goes on for ever is proven in test_standing.py."""
     handle = await world.client.start_workflow(
-        SweeperWorkflow.run, RoundsInput(), id=f"sweeper-{new_id()}", task_queue=TaskQueue.ORCHESTRATION,
+        SweeperWorkflow.run, RoundsInput(), id=SWEEPER, task_queue=TaskQueue.ORCHESTRATION,
         execution_timeout=timedelta(seconds=30),
     )  # fmt: skip
     result = await handle.result()
