@@ -11,9 +11,8 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.runtime.codec import EncryptionCodec
 from activities.runtime.logs import configure_logging
-from activities.runtime.runs import RunsOfServer
+from activities.runtime.runs import know_runs
 from models.base.open_files import allow_open_files
 from models.base.version import VERSION
 from models.contracts.task_queues import TaskQueue
@@ -80,9 +79,7 @@ async def _run(settings: Settings, names: set[str]) -> int:
 async def _claim(objects: WorkerObjects) -> None:
     ours = await installation(objects.database)
     await claim_namespace(objects.client, ours.id)
-    codec = objects.client.data_converter.payload_codec
-    if isinstance(codec, EncryptionCodec):
-        codec.ask_of_runs(RunsOfServer(objects.client, ours.payloads_bound_since))
+    know_runs(objects.client, ours.payloads_bound_since)
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:

@@ -19,6 +19,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError, FailureError
 
+from activities.runtime.refusal import PayloadRefused
 from models.base.errors import AppError, DeadlineExceeded, PartialCreate
 
 DETAILS_LIMIT_BYTES: Final = 4_096
@@ -92,6 +93,8 @@ class PlatformFailureConverter(DefaultFailureConverter):
             translated.__traceback__ = exception.__traceback__
             translated.__suppress_context__ = True
             exception = translated
+        elif isinstance(exception.__cause__, PayloadRefused):
+            exception = exception.__cause__  # the SDK puts one that may be tried again around it
         super().to_failure(exception, payload_converter, failure)
 
 

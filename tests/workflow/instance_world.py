@@ -20,8 +20,10 @@ from temporalio.worker import Worker
 from activities.instances import InstanceActivities
 from activities.machines import MachineActivities
 from activities.runtime.delivery import OutboxDelivery
+from activities.runtime.runs import know_runs
 from activities.samples import SampleActivities
 from activities.sweeper import SweeperActivities
+from models.base.clock import utc_now
 from models.contracts.instances import InstanceKey, InstanceSnapshot
 from models.contracts.outbox import OutboxMessage
 from models.contracts.search_attributes import ALL
@@ -226,6 +228,7 @@ class InstanceWorld:
     @asynccontextmanager
     async def workers(self) -> AsyncIterator[None]:
         """Workers for the owner, the records and the provider."""
+        know_runs(self.client, utc_now())
         self.instance_rows = InstanceRows(self.database, self.limits(), heartbeat_interval_s=4.0)
         instances = InstanceActivities(self.instance_rows)
         machines = MachineActivities(

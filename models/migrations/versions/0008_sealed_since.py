@@ -7,8 +7,8 @@ that of this migration, for a new one that of its foundation. It is kept here be
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,275 @@
+"""Somebody who reaches Temporal and has no key: nothing that he sends is acted on, and whom he attacks goes on.
+
+Every attack is made over the real server, by a client without our plugin; the oracle is the provider's ledger and the rows.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.runtime.callers import CODE as CALLER_REFUSED
+from activities.runtime.codec import ENCODING, KEY_ID_FIELD, WORKFLOW_FIELD
+from activities.runtime.refusal import CODE as PAYLOAD_REFUSED
+from models.base.ids import new_id
+from models.contracts.task_queues import TaskQueue
+from tests.workflow.instance_world import COMPUTE_QUEUE, InstanceWorld
+from workers.embedded.temporal import TemporalServer
+
+ONCE = RetryPolicy(maximum_attempts=1)
+SHORT = timedelta(seconds=20)
+
+
+def clear(value: object) -> RawValue:
+    return RawValue(Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(value).encode()))
+
+
+NULL = RawValue(Payload(metadata={"encoding": b"binary/null"}))
+
+
+class Attacker:
+    """A client without a key, and what it can read of the histories."""
+
+    def __init__(self, client: Client, world: InstanceWorld) -> None:
+        self.client, self.world = client, world
+
+    def handle(self, instance_id: UUID) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(f"instance/{instance_id}")
+
+    async def start(self, workflow_type: str, workflow_id: str, *arguments: RawValue) -> WorkflowHandle[Any, Any]:
+        return await self.client.start_workflow(
+            workflow_type,
+            args=list(arguments),
+            id=workflow_id,
+            task_queue=TaskQueue.ORCHESTRATION,
+            task_timeout=timedelta(seconds=1),
+        )
+
+    async def seen(self, instance_id: UUID, kind: "EventType.ValueType") -> list[Any]:
+        history = await self.handle(instance_id).fetch_history()
+        return [event for event in history.events if event.event_type == kind]
+
+    async def started_with(self, instance_id: UUID) -> RawValue:
+        [event] = await self.seen(instance_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+        return RawValue(event.workflow_execution_started_event_attributes.input.payloads[0])
+
+    async def signalled_with(self, instance_id: UUID) -> RawValue:
+        events = await self.seen(instance_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+        return RawValue(events[-1].workflow_execution_signaled_event_attributes.input.payloads[0])
+
+    async def scheduled(self, instance_id: UUID, activity: str) -> RawValue:
+        events = await self.seen(instance_id, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+        tasks = [event.activity_task_scheduled_event_attributes for event in events]
+        return RawValue(next(task for task in tasks if task.activity_type.name == activity).input.payloads[0])
+
+
+@pytest.fixture
+async def attacker(real_time_world: InstanceWorld, temporal_dev: TemporalServer) -> Attacker:
+    return Attacker(await Client.connect(temporal_dev.address), real_time_world)
+
+
+@asynccontextmanager
+async def unharmed(world: InstanceWorld, instance_id: UUID) -> AsyncIterator[None]:
+    """What happens inside changes no row and reaches no provider, and the owner still does what it is told."""
+
+    async def state() -> list[Any]:
+        return [
+            await world.rows("SELECT * FROM instances ORDER BY id"),
+            await world.rows("SELECT * FROM operations ORDER BY id"),
+            await world.rows("SELECT * FROM instance_state_history ORDER BY 1, 2"),
+            await world.rows("SELECT * FROM billing_segments ORDER BY id"),
+        ]
+
+    before, calls = await state(), len(world.compute.calls)
+    yield
+    assert await state() == before
+    assert len(world.compute.calls) == calls
+    assert not await world.is_closed(instance_id)
+    async with world.beating(instance_id):
+        await world.command("terminate", instance_id)
+        await world.ended(instance_id)
+    assert instance_id not in {machine.instance_id for machine in world.compute.live.values()}
+
+
+async def refused(handle: WorkflowHandle[Any, Any]) -> None:
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == PAYLOAD_REFUSED
+
+
+async def handled(attacker: Attacker, instance_id: UUID, signals: int) -> None:
+    """The owner's worker has seen the signals: a task that began after the last of them is done."""
+    async with asyncio.timeout(20):
+        while True:
+            events = (await attacker.handle(instance_id).fetch_history()).events
+            at = [e.event_id for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED]
+            done = [e.event_id for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+            if len(at) >= signals and done and done[-1] > at[-1]:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_no_start_without_a_seal_begins_anything(attacker: Attacker) -> None:
+    world = attacker.world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    made_up = {"instance_id": str(instance_id), "organization_id": str(world.principal.organization_id)}
+    copied = await attacker.started_with(instance_id)
+    async with unharmed(world, instance_id):
+        for arguments in ([clear(made_up)], [copied], [], [NULL], [copied, copied]):
+            await refused(await attacker.start("Instance", f"instance/{new_id()}", *arguments))
+        await refused(await attacker.start("Sweeper", "sweeper", clear({})))
+
+
+async def test_no_signal_without_a_seal_is_heard_and_none_holds_the_owner(
+    attacker: Attacker, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = attacker.world
+    instance_id, other = await world.deploy_id(), await world.deploy_id()
+    for each in (instance_id, other):
+        await world.become_ready(each)
+    replayed, invented = await attacker.signalled_with(other), await attacker.signalled_with(instance_id)
+    payload = Payload.FromString(invented.payload.SerializeToString())
+    payload.metadata[KEY_ID_FIELD] = b"0123456789abcdef"
+    unbound = Payload(metadata={"encoding": ENCODING, KEY_ID_FIELD: replayed.payload.metadata[KEY_ID_FIELD]}, data=b"x")
+    relabelled = Payload.FromString(replayed.payload.SerializeToString())
+    relabelled.metadata[WORKFLOW_FIELD] = f"instance/{instance_id}".encode()
+    attacks: list[Sequence[RawValue]] = [
+        [clear({"operation_id": str(uuid4())})],
+        [replayed],
+        [RawValue(payload)],
+        [RawValue(unbound)],
+        [RawValue(relabelled)],
+        [],
+        [NULL],
+        [invented, invented],
+        [await attacker.started_with(instance_id)],
+    ]
+    handle = attacker.handle(instance_id)
+    heard = len(await attacker.seen(instance_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED))
+    async with unharmed(world, instance_id):
+        for arguments in attacks:
+            await handle.signal("command", args=list(arguments))
+        await handled(attacker, instance_id, heard + len(attacks))
+        assert caplog.text.count("dropping the signal") >= len(attacks)
+        assert not await attacker.seen(instance_id, EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+
+
+async def test_an_update_or_query_in_clear_is_answered_with_a_failure(attacker: Attacker) -> None:
+    world = attacker.world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    handle = attacker.handle(instance_id)
+    async with unharmed(world, instance_id):
+        with pytest.raises(WorkflowQueryFailedError):
+            await handle.query("state", clear({"x": 1}))
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update("command", clear({"operation_id": str(uuid4())}))
+
+
+@workflow.defn(name="Foreign")
+class Foreign:
+    """A workflow of the attacker's own, on his own queue: it calls activities of ours, and says why it could not."""
+
+    @workflow.run
+    async def run(self, activity: str, queue: str, argument: RawValue) -> str:
+        try:
+            await workflow.execute_activity(
+                activity, argument, task_queue=queue, start_to_close_timeout=SHORT, retry_policy=ONCE
+            )
+        except ActivityError as failure:
+            return getattr(failure.cause, "type", "") or type(failure.cause).__name__
+        return "it ran"
+
+
+@workflow.defn(name="Instance")
+class Impostor(Foreign):
+    """One that calls itself an owner."""
+
+    @workflow.run
+    async def run(self, activity: str, queue: str, argument: RawValue) -> str:
+        return await super().run(activity, queue, argument)
+
+
+async def test_no_foreign_workflow_has_our_activities_run(attacker: Attacker) -> None:
+    world = attacker.world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    queue = f"foreign-{uuid4()}"
+    create = await attacker.scheduled(instance_id, "create_machine")
+    made_up = clear({"key": {"instance_id": str(instance_id)}})
+    async with (
+        unharmed(world, instance_id),
+        Worker(
+            attacker.client,
+            task_queue=queue,
+            workflows=[Foreign, Impostor],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ),
+    ):
+        for kind, workflow_id in (
+            ("Foreign", "foreign"),
+            ("Instance", f"instance/{new_id()}"),
+            ("Instance", f"instance/{instance_id}-2026-11-26T10:00:00Z"),
+        ):
+            for activity, on, argument, reason in (
+                ("create_machine", COMPUTE_QUEUE, create, None),
+                ("create_machine", COMPUTE_QUEUE, clear({"spec": {}}), PAYLOAD_REFUSED),
+                ("project_instance", TaskQueue.ORCHESTRATION, made_up, PAYLOAD_REFUSED),
+                ("remove_machine", COMPUTE_QUEUE, NULL, CALLER_REFUSED),
+                ("sweep", TaskQueue.RECORDS, NULL, CALLER_REFUSED),
+            ):
+                said = await attacker.client.execute_workflow(
+                    kind, args=[activity, on, argument], id=workflow_id, task_queue=queue
+                )
+                assert said in ({reason} if reason else {PAYLOAD_REFUSED, CALLER_REFUSED}), (kind, activity)
+
+
+async def test_no_activity_runs_without_a_workflow(attacker: Attacker) -> None:
+    world = attacker.world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    copied = await attacker.scheduled(instance_id, "create_machine")
+    async with unharmed(world, instance_id):
+        for argument, reason in ((copied, PAYLOAD_REFUSED), (clear({}), PAYLOAD_REFUSED), (NULL, CALLER_REFUSED)):
+            handle = await attacker.client.start_activity(
+                "create_machine",
+                argument,
+                id=str(uuid4()),
+                task_queue=COMPUTE_QUEUE,
+                start_to_close_timeout=SHORT,
+            )
+            with pytest.raises(Exception, match="failed") as caught:
+                await handle.result()
+            assert getattr(caught.value.__cause__, "type", None) == reason
+
+
+async def test_a_squatted_owner_ends_and_the_real_one_takes_its_place(attacker: Attacker) -> None:
+    """A start in clear under the id of an instance that is still to come must not keep its owner away."""
+    world = attacker.world
+    ordered = await world.deploy(deliver=False)
+    await refused(await attacker.start("Instance", f"instance/{ordered.instance_id}", clear({})))
+    assert await world.delivery.restart_owner(ordered.instance_id, world.principal.organization_id)
+    await world.become_ready(ordered.instance_id)
+    async with world.beating(ordered.instance_id):
+        await world.command("terminate", ordered.instance_id)
+        await world.ended(ordered.instance_id)
