@@ -268,7 +268,9 @@ async def test_a_squatted_owner_ends_and_the_real_one_takes_its_place(attacker: 
     world = attacker.world
     ordered = await world.deploy(deliver=False)
     await refused(await attacker.start("Instance", f"instance/{ordered.instance_id}", clear({})))
-    assert await world.delivery.restart_owner(ordered.instance_id, world.principal.organization_id)
+    assert await world.delivery.restart_owner(
+        ordered.instance_id, world.principal.organization_id, provider_code="mock"
+    )
     await world.become_ready(ordered.instance_id)
     async with world.beating(ordered.instance_id):
         await world.command("terminate", ordered.instance_id)
