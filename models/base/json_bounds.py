@@ -21,6 +21,7 @@ class JsonOutOfBounds(MalformedRequest):
 
 _OPENING = b"[{"
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{},'))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _INNERMOST = re.compile(rb"\[,*\]|\{,*\}")
 _LEAST_BYTES_PER_VALUE = 2
 
@@ -59,8 +60,10 @@ def check_json_bounds(text: bytes) -> None:
         return
     skeleton = _Skeleton.of(text)
     _check_values(skeleton)
-    if not is_narrow or skeleton.containers > MOST_LEVELS:
+    if skeleton.containers > MOST_LEVELS:
         _check_levels(skeleton.outside)
+    if not is_narrow:
+        _check_members(skeleton.outside)
 
 
 def check_json_values(text: bytes) -> None:
@@ -99,19 +102,27 @@ def _check_values(skeleton: _Skeleton) -> None:
 
 
 def _check_levels(outside: bytes) -> None:
+    """Takes away the innermost brackets, of one kind here, level by level."""
+    brackets = outside.translate(_ONE_KIND, b",")
+    for _ in range(MOST_LEVELS):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if b"[" in brackets:  # also what never closes, which is no JSON
+        raise _too_deep()
+
+
+def _check_members(outside: bytes) -> None:
     """Takes away the innermost objects and arrays, level by level; the commas of one are side by side by then."""
     too_wide = b"," * MOST_MEMBERS
-    for _ in range(MOST_LEVELS):
+    removed = 1
+    while removed:
         if too_wide in outside:
             raise JsonOutOfBounds(
                 f"an object or array of the JSON body has more than {MOST_MEMBERS} members",
                 details={"most_members": MOST_MEMBERS},
             )
         outside, removed = _INNERMOST.subn(b"", outside)
-        if not removed:
-            break
-    if b"[" in outside or b"{" in outside:  # also what never closes, which is no JSON
-        raise _too_deep()
 
 
 def _too_deep() -> MalformedRequest:
