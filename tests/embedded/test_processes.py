@@ -29,6 +29,11 @@ DEAF = (
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)",
 )
+SIGNALS = """
+for line in open("/proc/self/status"):
+    if line.startswith(("SigBlk", "SigIgn")):
+        print(line, end="")
+"""
 AGENT = """
 import fcntl, json, os, sys, time
 lock = open("agent.lock", "w")
@@ -138,6 +143,24 @@ time.sleep(600)
             time.sleep(0.01)
         parent.kill()
     child.wait(timeout=5)
+
+
+def test_a_part_has_default_signals_whatever_its_starter_ignores_or_blocks(tmp_path: Path) -> None:
+    """As below `nohup`, `trap "" INT` or a shell's `&`, which an execve passes on."""
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        process, _ = spawned(tmp_path, (sys.executable, "-c", SIGNALS))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert process.wait(20) == 0
+    assert dict(line.split() for line in (tmp_path / "test.log").read_text().splitlines()) == {
+        "SigBlk:": "0" * 16,
+        "SigIgn:": f"{1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1:016x}",  # Python's own, of the program that looks
+    }
 
 
 def test_the_three_latest_logs_are_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ Run as a script by a Python without site-packages: it imports nothing but the st
 
 import ctypes
 import os
+import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
@@ -23,9 +24,18 @@ def end_with_parent(signal_number: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
+def default_signals() -> None:
+    """What an execve passes on and nobody here asked for: what our starter ignored or blocked (`nohup`, `trap "" INT`, `&`)."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) in {signal.SIG_IGN, signal.default_int_handler}:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def main(arguments: list[str]) -> None:
     parent, signal_number, uid, gid, _ = arguments[:FIXED_ARGUMENTS]
     program = arguments[FIXED_ARGUMENTS:]
+    default_signals()
     if uid != "-":
         os.setgroups([])
         os.setgid(int(gid))
