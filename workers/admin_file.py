@@ -10,6 +10,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from models.base.private_files import NotPrivate, read_private
+
 FIELDS = ("email", "password", "api_key", "api_url")
 """Without these it is no admin file. `temporal_ui_url` is null where nobody said which it is."""
 NOT_SET = "not set (QUARTERDECK_TEMPORAL_UI_URL)"
@@ -71,9 +73,11 @@ class AdminFile:
 
 def _read(path: Path) -> AdminCredentials | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_private(path))
     except FileNotFoundError:
         return None
+    except NotPrivate as error:
+        raise AdminFileError(str(error)) from None
     except (OSError, ValueError) as error:
         raise AdminFileError(f"{path} cannot be read ({type(error).__name__})") from None
     values = [content.get(name) if isinstance(content, dict) else None for name in FIELDS]

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from models.base.private_files import NotPrivate, read_private
 from models.domain.keys import Purpose, decode_installation_key, derive_text
 from models.settings.settings import Environment, Settings, SettingsError
 
@@ -32,9 +33,11 @@ def installation_key(settings: Settings) -> bytes:
         return decode_installation_key(settings.installation_key.get_secret_value())
     path = settings.home / KEY_FILE
     try:
-        return decode_installation_key(path.read_text().strip())
+        return decode_installation_key(read_private(path).strip())
     except FileNotFoundError:
         raise SettingsError(f"QUARTERDECK_INSTALLATION_KEY is not set and {path} does not exist") from None
+    except NotPrivate as error:
+        raise SettingsError(str(error)) from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} is not a readable installation key ({type(error).__name__})") from None
 

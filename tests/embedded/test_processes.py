@@ -108,6 +108,7 @@ def test_leftovers_are_ended_and_strangers_are_not(
 def test_a_broken_record_is_no_obstacle(tmp_path: Path, text: str) -> None:
     home = Home(tmp_path)
     home.run_record.write_text(text)
+    home.run_record.chmod(0o600)
     assert end_leftovers(home) == []
 
 
@@ -197,6 +198,32 @@ def test_a_home_of_another_user_is_one_line(
         assert f"{tmp_path} belongs to another user" in err
     assert program(["status", "--json"]) == 2
     assert json.loads(capsys.readouterr().err)["code"] == "CANNOT_START"
+
+
+def test_a_home_that_others_can_write_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
+    for mode in (0o770, 0o702):
+        tmp_path.chmod(mode)
+        for name in ("status", "down", "up"):
+            assert program([name]) == 2
+            out, err = capsys.readouterr()
+            assert (out, err.count("\n")) == ("", 1)
+            assert f"{tmp_path} can be written by others" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_was_planted_ends_nobody(
+    tmp_path: Path, sleeper: tuple[subprocess.Popen[bytes], ProcessIdentity]
+) -> None:
+    """As a clone or an archive brings it: ours, but not made by us."""
+    home, (process, identity) = Home(tmp_path), sleeper
+    home.run_record.write_text(json.dumps({"parts": [{"name": "planted", "process": asdict(identity)}]}))
+    home.run_record.chmod(0o644)
+    with pytest.raises(StartError, match="open to others"):
+        end_leftovers(home)
+    assert process.poll() is None
 
 
 def test_the_installation_key_is_made_once(tmp_path: Path) -> None:

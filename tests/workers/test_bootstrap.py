@@ -204,6 +204,7 @@ def test_a_lost_database_is_founded_with_the_credentials_the_operator_has(
         "api_url": "http://127.0.0.1:1", "temporal_ui_url": "http://127.0.0.1:2",
     }  # fmt: skip
     (home / "admin.json").write_text(json.dumps(kept))
+    (home / "admin.json").chmod(0o600)
     monkeypatch.setenv("QUARTERDECK_API_PORT", "8123")
     assert run(home) == 0
     assert json.loads((home / "admin.json").read_text()) == kept | {

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.base.private_files import ROOT_UID, NotPrivate, read_private
 from models.settings.derived import KEY_FILE
 from workers.embedded.errors import StartError
 
 OPEN_TO_POSTGRES, PRIVATE = 0o711, 0o700
+WRITABLE_BY_OTHERS = 0o022
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def open_home(path: Path) -> Home:
         if not path.exists():
             path.mkdir(parents=True)
             path.chmod(OPEN_TO_POSTGRES if os.geteuid() == 0 else PRIVATE)
+        _refuse_open_or_foreign(path)
         with tempfile.TemporaryFile(dir=path):
             pass
         home = Home(path)
@@ -96,7 +99,19 @@ def is_locked(home: Home) -> bool:
     return False
 
 
+def _refuse_open_or_foreign(path: Path) -> None:
+    """Whoever may write to a home says what is ended and with which key things are sealed. A group counts as others."""
+    found = path.stat()
+    if found.st_uid not in {os.geteuid(), ROOT_UID}:
+        raise StartError(
+            f"{path} belongs to another user: run this as that user, or choose another folder with QUARTERDECK_HOME"
+        )
+    if found.st_mode & WRITABLE_BY_OTHERS:
+        raise StartError(f"{path} can be written by others: if it is yours, `chmod go-w {path}`")
+
+
 def _opened(home: Home, flags: int) -> int:
+    _refuse_open_or_foreign(home.path)
     try:
         return os.open(home.lock_file, flags | os.O_CLOEXEC, 0o600)
     except PermissionError:
@@ -132,9 +147,14 @@ def write_record(home: Home, record: Mapping[str, object]) -> None:
 
 
 def read_record(home: Home) -> dict[str, object] | None:
-    """The record, or None where nothing was started yet or it is not readable as one."""
+    """The record, or None where nothing was started yet or it is not readable as one.
+
+    It says which processes are ended: one that others can have written raises StartError.
+    """
     try:
-        record = json.loads(home.run_record.read_text())
+        record = json.loads(read_private(home.run_record))
+    except NotPrivate as error:
+        raise StartError(str(error)) from None
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None

@@ -148,6 +148,10 @@ def test_the_key_of_the_home_is_used_where_none_is_set(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist"):
         derived.installation_key(settings)
     (tmp_path / derived.KEY_FILE).write_text(KEY + "\n")
+    (tmp_path / derived.KEY_FILE).chmod(0o644)
+    with pytest.raises(SettingsError, match="open to others"):
+        derived.installation_key(settings)
+    (tmp_path / derived.KEY_FILE).chmod(0o600)
     assert derived.installation_key(settings) == derived.installation_key(Settings(installation_key=KEY))
     (tmp_path / derived.KEY_FILE).write_text("planted")
     with pytest.raises(SettingsError) as caught:

@@ -1,0 +1,31 @@
+"""Files that hold a secret, or decide where one goes: believed only when nobody else can have written or read them."""
+
+import os
+import stat
+from pathlib import Path
+
+OTHERS = 0o077
+ROOT_UID = 0
+
+
+class NotPrivate(Exception):  # noqa: N818  (a state of the file, as in "permission denied")
+    """The file is not believed. The message is one line, names the path and holds nothing of the content."""
+
+
+def read_private(path: Path) -> str:
+    """The text of a regular file that belongs to us or to root and whose mode gives nothing to group or others.
+
+    A clone or an unpacked archive cannot bring such a file along: neither of them makes one of mode 0600.
+    The descriptor is judged, not the name. Raises NotPrivate, OSError, and UnicodeDecodeError (a ValueError).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO in its place does not hold us up
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPrivate(f"{path} is not a regular file")
+        if found.st_uid not in {os.geteuid(), ROOT_UID}:
+            raise NotPrivate(f"{path} belongs to another user")
+        if found.st_mode & OTHERS:
+            mode = stat.S_IMODE(found.st_mode)
+            raise NotPrivate(f"{path} is open to others (mode {mode:04o}): if it is yours, `chmod 600 {path}`")
+        return file.read()
