@@ -8,7 +8,7 @@ OTHERS = 0o077
 ROOT_UID = 0
 
 
-class NotPrivate(Exception):  # noqa: N818  (a state of the file, as in "permission denied")
+class NotPrivate(Exception):
     """The file is not believed. The message is one line, names the path and holds nothing of the content."""
 
 
