@@ -14,6 +14,11 @@ from workers.embedded.processes import ProcessSpec
 SEARCH_ATTRIBUTES = ("OrgId", "Surface", "ResourceKind", "ResourceId", "Provider")
 """Typed keys of `models/contracts/search_attributes.py`; the server refuses a workflow that carries one it does not know."""
 
+SHUT_HTTP_API = 'frontend.httpAllowedHosts=["nobody.invalid"]'
+"""The server opens an HTTP API on a port of its own choice, without a switch for it. A web page may post to it without asking; it
+answers the hosts of this list alone, and no request names this one. The web UI speaks gRPC and does not need it.
+"""
+
 PROBE_TIMEOUT_S = 2.0
 
 
@@ -53,7 +58,9 @@ class TemporalServer:
             )
         )  # fmt: skip
         codec = () if self.codec_endpoint is None else ("--ui-codec-endpoint", self.codec_endpoint)
-        dynamic = [word for value in self.dynamic_values for word in ("--dynamic-config-value", value)]
+        dynamic = [
+            word for value in (SHUT_HTTP_API, *self.dynamic_values) for word in ("--dynamic-config-value", value)
+        ]
         attributes = [word for name in SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
         return ProcessSpec(
             name="temporal",
