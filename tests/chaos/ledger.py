@@ -27,10 +27,10 @@ FROM billing_segments WHERE instance_id = ANY(%s)
 
 @dataclass(frozen=True)
 class Metered:
-    """The provider's meter of one machine or volume: when it began, and what it came to."""
+    """The provider's meter of one machine or volume: when it began, and what it came to; None while it runs."""
 
     billed_from: datetime | None
-    amount_eur: Decimal
+    amount_eur: Decimal | None
 
 
 @dataclass
@@ -182,7 +182,7 @@ def _misbilled(made: Made, bills: Sequence[Row]) -> list[str]:
         its_bills = [bill for bill in bills if bill["provider_resource_id"] == resource]
         if any(bill["opened_at"] != meter.billed_from for bill in its_bills):
             wrong.append(f"{resource} is billed from {meter.billed_from}, by us from {its_bills[0]['opened_at']}")
-        if its_bills and all(bill["closed_at"] is not None for bill in its_bills):
+        if meter.amount_eur is not None and its_bills and all(bill["closed_at"] is not None for bill in its_bills):
             ours = sum((bill["cost_eur"] for bill in its_bills), Decimal(0))
             scoreboard.billed(resource, ours, meter.amount_eur)
             if ours != meter.amount_eur:
@@ -191,7 +191,7 @@ def _misbilled(made: Made, bills: Sequence[Row]) -> list[str]:
 
 
 def _meter(entry: dict[str, Any]) -> Metered:
-    return Metered(_moment(entry["billed_from"]), Decimal(entry["amount_eur"]))
+    return Metered(_moment(entry["billed_from"]), None if entry["live"] else Decimal(entry["amount_eur"]))
 
 
 def _moment(text: str | None) -> datetime | None:
