@@ -16,6 +16,8 @@ import orjson
 
 PHASES = ("preparing", "loading_model", "warming_up", "serving")
 AGENT_VERSION = "simcloud-1"
+CAPABILITIES = {"tools": False, "vision": False, "audio": False}
+"""An echo of text: it has no template in which tools could stand."""
 TIMER_SLACK_S = 0.002  # an event loop's timer may fire up to a millisecond early, within the phase that was to end
 LEAST_INTERVAL_S = 0.1
 FIRST_BACKOFF_S = 0.5
@@ -225,5 +227,5 @@ class Agent:
             "gpu_utilization": gpu["gpu_utilization"],
             "gpu_mem_used_mb": gpu["gpu_mem_used_mb"],
             "agent_info": {"version": AGENT_VERSION},
-            "metadata": {"gpus": [gpu], "system": system},
+            "metadata": {"gpus": [gpu], "system": system, "capabilities": CAPABILITIES},
         }

@@ -111,6 +111,10 @@ def chat_reply(body: Mapping[str, Any], reply_id: str, model: str, chunk_count: 
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise BadBody("messages is a list with at least one message", "messages")
+    if not all(isinstance(message.get("role"), str) for message in messages):
+        raise BadBody("every message has a role", "messages")
+    if body.get("tools"):
+        raise BadBody("this model's chat template has no place for tools", "tools")
     texts = [_content(message.get("content")) for message in messages]
     limit = _limit(body, "max_completion_tokens") or _limit(body, "max_tokens")
     choices = (_choice(texts[-1], chunk_count, limit),) * (_limit(body, "n") or 1)
@@ -189,7 +193,9 @@ def _content(content: object) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+            raise BadBody("this model takes text only", "messages")
+        return "".join(str(part.get("text", "")) for part in content)
     raise BadBody("content is a text or a list of parts", "messages")
 
 

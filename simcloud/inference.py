@@ -189,6 +189,4 @@ def _json(body: object, status: int = 200) -> web.Response:
 
 
 def _error_type(status: int) -> str:
-    if status in (401, 403):
-        return "authentication_error"
     return "invalid_request_error" if status < 500 else "server_error"

@@ -23,12 +23,11 @@ LOCATION_LIMIT = 100
 """Longest name of a field in an answer: names may be the caller's own."""
 
 OPENAI_TYPES = {
-    401: "authentication_error",
     402: "insufficient_quota",
     403: "permission_error",
     429: "rate_limit_error",
 }
-"""`error.type` as OpenAI's API names it; the other 4xx are `invalid_request_error`, the 5xx `server_error`."""
+"""`error.type` as OpenAI's API names it; the other 4xx (a wrong key, too) are `invalid_request_error`, the 5xx `server_error`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ application   what answers under /v1, straight below the server: no framework be
 exchange      one request: choose an instance, call it, pass the answer on, once more elsewhere if it failed in time
 upstream      the connections to model servers
 penalties     instances that could not be reached lately
+ready_models  what GET /v1/models tells
 answers       what is said to the caller: heads, refusals, how a broken stream ends
 coded         answers in a content coding
 caller        the other side: its body, its disconnect

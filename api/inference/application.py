@@ -1,4 +1,4 @@
-"""What answers under /v1: an ASGI application of four paths, with nothing between it and the edge of the API."""
+"""What answers under /v1: an ASGI application of five paths, with nothing between it and the edge of the API."""
 
 import time
 
@@ -12,6 +12,7 @@ from api.inference.detached import DetachedCalls
 from api.inference.exchange import Exchanges
 from api.inference.knowledge import Knowledge
 from api.inference.metering import Asked
+from api.inference.ready_models import ReadyModels
 from api.security.authenticator import Authenticator
 from models.base.errors import MalformedRequest, PermissionDenied
 from models.base.json_bounds import JsonOutOfBounds, check_depth, check_json_values
@@ -20,7 +21,6 @@ from models.domain.identity.roles import Permission
 from models.domain.inference.calls import Call, Endpoint, parse_call
 
 MODELS = "/v1/models"
-OWNED_BY = "quarterdeck"
 NO_SUCH_PATH = Failure(
     404, "ROUTE_NOT_FOUND", "there is no such path; /v1 has models, chat/completions, completions and embeddings"
 )
@@ -41,6 +41,7 @@ class InferenceApplication:
     ) -> None:
         self._authenticator = authenticator
         self._knowledge = knowledge
+        self._models = ReadyModels(knowledge)
         self._exchanges = exchanges
         self._detached = detached
         self._default_model = default_model
@@ -51,15 +52,15 @@ class InferenceApplication:
         """Raises AppError, Refused, CallerGone."""
         path = scope["path"].rstrip("/")
         endpoint = self._endpoints.get(path)
-        if endpoint is None and path != MODELS:
+        if endpoint is None and path != MODELS and not path.startswith(MODELS + "/"):
             raise Refused(NO_SUCH_PATH)
-        allowed = "GET" if endpoint is None else "POST"
-        if scope["method"] != allowed:
-            message = f"this path does not answer {scope['method']}; it answers: {allowed}"
-            raise Refused(Failure(405, "METHOD_NOT_ALLOWED", message, headers={"allow": allowed}))
+        allowed = ("GET", "HEAD") if endpoint is None else ("POST",)
+        if scope["method"] not in allowed:
+            message = f"this path does not answer {scope['method']}; it answers: {', '.join(allowed)}"
+            raise Refused(Failure(405, "METHOD_NOT_ALLOWED", message, headers={"allow": ", ".join(allowed)}))
         principal = await self._caller(scope)
         if endpoint is None:
-            await self._list_models(principal, journey)
+            await self._tell_models(principal, path.removeprefix(MODELS)[1:], journey)
         else:
             await self._complete(endpoint, principal, receive, journey)
 
@@ -72,13 +73,10 @@ class InferenceApplication:
             )
         return principal
 
-    async def _list_models(self, principal: Principal, journey: Journey) -> None:
-        seen = self._knowledge.routes().models(principal.organization_id, time.monotonic())
-        data = [
-            {"id": model_id, "object": "model", "created": seen_s, "owned_by": OWNED_BY}
-            for model_id, seen_s in seen.items()
-        ]
-        body = orjson.dumps({"object": "list", "data": data})
+    async def _tell_models(self, principal: Principal, name: str, journey: Journey) -> None:
+        """One by its name, which may have slashes in it, or all."""
+        owner = principal.organization_id
+        body = orjson.dumps(self._models.one(owner, name) if name else self._models.listing(owner))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *journey.headers()]
         journey.has_begun = True
         await journey.send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -93,6 +91,7 @@ class InferenceApplication:
         journey.is_body_read = True
         call = _parsed(endpoint, body, self._default_model)
         model = self._knowledge.catalog().resolve(call.model)
+        self._models.check(principal.organization_id, model, call)
         asked = Asked(journey.request_id, principal, call, model, call.input_tokens(), session_of(headers))
         key = headers.get(b"idempotency-key")
         if key is not None:

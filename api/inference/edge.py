@@ -25,6 +25,9 @@ HEADERS = tuple(pair for pair in SECURITY_HEADERS if pair[0] in (b"x-content-typ
 """The others tell a browser what a page may do. No answer here is one, and each header costs as much as choosing an instance."""
 STARTING_RETRY_AFTER_S = 1.0
 
+OPENAI_CODES = {"INVALID_TOKEN": "INVALID_API_KEY"}
+"""Where OpenAI's clients know a failure by another code: https://platform.openai.com/docs/guides/error-codes."""
+
 Answer = Callable[[Scope, Receive, Journey], Awaitable[None]]
 
 
@@ -80,8 +83,9 @@ async def _refuse(failure: Failure, scope: Scope, receive: Receive, send: Send, 
 
 def _failure(error: AppError) -> Failure:
     """Its `param`, where the details name one, has a place of its own in OpenAI's error body."""
-    param = error.details.get("param")
-    return replace(failure_of(error), param=None if param is None else str(param))
+    param, failure = error.details.get("param"), failure_of(error)
+    code = OPENAI_CODES.get(failure.code, failure.code)
+    return replace(failure, code=code, param=None if param is None else str(param))
 
 
 def _request_id(headers: Headers) -> str | None:

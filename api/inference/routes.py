@@ -96,6 +96,19 @@ async def list_ready_models(state: State) -> Response:
     return HandedOver(state.inference.edge)
 
 
+@router.get(
+    "/models/{model_id:path}",
+    summary="One model that is ready to answer",
+    responses={
+        200: {"description": "OpenAI's model.", "content": {"application/json": {"schema": OBJECT}}},
+        **errors(404, dialect=Dialect.OPENAI),
+    },
+)
+async def read_ready_model(state: State, model_id: str) -> Response:
+    """By any of its names; a Hugging Face id has a slash in it. `capabilities` leaves out what its agents do not tell."""
+    return HandedOver(state.inference.edge)
+
+
 @router.post(
     "/chat/completions",
     summary="Answer a conversation",

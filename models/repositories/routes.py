@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlmodel import col, select
 
+from models.domain.inference.capabilities import reported_capabilities
 from models.domain.inference.resolution import CatalogModel
 from models.domain.inference.routing import LONGEST_QUEUE, Route
 from models.domain.instances.credentials import serving_key
@@ -53,7 +53,6 @@ class RouteSource:
         return [Entry(route.instance_id, route, frozenset({str(route.instance_id)})) for route in routes]
 
     def _route(self, row: Row[Any], asked_at_s: float) -> Route:
-        last_seen_at: datetime = row.last_seen_at
         return Route(
             instance_id=row.instance_id,
             organization_id=row.organization_id,
@@ -63,7 +62,7 @@ class RouteSource:
             authorization=self._authorization(row.instance_id, row.generation),
             queue_depth=LONGEST_QUEUE if row.queue_depth is None else row.queue_depth,
             fresh_until_s=asked_at_s + self._stale_after_s - row.silent_s,
-            last_seen_epoch_s=int(last_seen_at.timestamp()),
+            capabilities=reported_capabilities(row.capabilities),
         )
 
     def _authorization(self, instance_id: UUID, generation: int) -> str:
@@ -87,12 +86,16 @@ class CatalogSource:
         return await self._load(_uuids(tags))
 
     async def _load(self, ids: list[UUID] | None) -> list[Entry[UUID, CatalogModel]]:
-        statement = select(LlmModel.id, LlmModel.code, LlmModel.model_id).where(col(LlmModel.is_active))
+        statement = select(LlmModel).where(col(LlmModel.is_active))
         if ids is not None:
             statement = statement.where(col(LlmModel.id).in_(ids))
         async with self._database.system() as session:
             rows = (await session.exec(statement)).all()
-        return [Entry(row[0], CatalogModel(*row), frozenset({str(row[0])})) for row in rows]
+        models = (
+            CatalogModel(row.id, row.code, row.model_id, row.context_length, int(row.created_at.timestamp()))
+            for row in rows
+        )
+        return [Entry(model.id, model, frozenset({str(model.id)})) for model in models]
 
 
 def _uuids(tags: frozenset[str]) -> list[UUID]:

@@ -10,6 +10,7 @@ import httpx
 import jwt
 import pytest
 
+from api.inference.edge import OPENAI_CODES
 from models.base.ids import new_id
 from models.domain.keys import Purpose, decode_installation_key, derive, fingerprint
 from tests.api.conftest import INSTALLATION_KEY, Person
@@ -122,7 +123,7 @@ def assert_refused(response: httpx.Response, path: str, code: str) -> None:
     if path.startswith("/v1"):
         error = response.json()["error"]
         assert set(error) == {"message", "type", "param", "code"}
-        assert (error["type"], error["code"]) == ("authentication_error", code.lower())
+        assert (error["type"], error["code"]) == ("invalid_request_error", OPENAI_CODES.get(code, code).lower())
         assert len(error["message"]) > 20
     else:
         assert response.headers["content-type"] == "application/problem+json"

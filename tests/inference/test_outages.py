@@ -131,7 +131,7 @@ def record(meter: Meter, world: World) -> Record:
     asked = Asked("a-request", principal, call, CatalogModel(world.model_id, "echo", MODEL), 5)
     route = Route(
         instance_id=new_id(), organization_id=principal.organization_id, generation=1, model_id=MODEL, url="",
-        authorization="", queue_depth=0, fresh_until_s=0.0, last_seen_epoch_s=0,
+        authorization="", queue_depth=0, fresh_until_s=0.0,
     )  # fmt: skip
     return meter.open(new_id(), asked, route)
 

@@ -87,7 +87,8 @@ async def test_without_good_credentials(api: Api, world: World) -> None:
         async with api.chat(headers) as response:
             error = (await response.json())["error"]
             assert response.status == 401
-            assert error["type"] == "authentication_error"
+            assert error["type"] == "invalid_request_error"
+            assert error["code"] == ("invalid_api_key" if headers else "login_required")
             assert set(error) == {"message", "type", "param", "code"}
     assert world.requests() == []
 
@@ -179,16 +180,6 @@ async def test_instances_of_others_are_nobodys_business(api: Api, world: World, 
     async with api.client.get(f"{api.url}/v1/models", headers=other.headers) as response:
         assert (await response.json())["data"] == []
     assert upstream.heard == []
-
-
-async def test_models_lists_what_is_ready(api: Api, world: World, upstream: ModelServer) -> None:
-    async with api.client.get(f"{api.url}/v1/models", headers=world.tenant.headers) as response:
-        listing = await response.json()
-    assert response.status == 200
-    [model] = listing["data"]
-    assert listing["object"] == "list"
-    assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "quarterdeck")
-    assert abs(model["created"] - utc_now().timestamp()) < 60
 
 
 async def test_only_ready_fresh_instances_that_announce_the_model(api: Api, world: World) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from models.base.errors import MalformedRequest, NotFound
 from models.base.ids import new_id
 from models.domain.inference.calls import Endpoint, parse_call
+from models.domain.inference.capabilities import UNKNOWN, Capabilities, common, reported_capabilities
 from models.domain.inference.resolution import CatalogModel, ModelCatalog
 from models.domain.inference.routing import Outstanding, Route, RoutingTable, choose
 
@@ -19,7 +20,7 @@ ORGANIZATION = new_id()
 def route(number: int, queue_depth: int = 0, fresh_until_s: float = 10.0) -> Route:
     return Route(
         instance_id=UUID(int=number), organization_id=ORGANIZATION, generation=1, model_id="m", url="http://127.0.0.1:1",
-        authorization="Bearer sv_secret", queue_depth=queue_depth, fresh_until_s=fresh_until_s, last_seen_epoch_s=number,
+        authorization="Bearer sv_secret", queue_depth=queue_depth, fresh_until_s=fresh_until_s,
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def test_the_table_knows_owner_model_and_freshness() -> None:
     assert [each.instance_id.int for each in table.candidates(ORGANIZATION, "m", now_s=5)] == [2]
     assert table.candidates(ORGANIZATION, "other", now_s=0) == []
     assert table.candidates(new_id(), "m", now_s=0) == []
-    assert table.models(ORGANIZATION, now_s=0) == {"m": 2}
+    assert table.models(ORGANIZATION, now_s=0) == {"m": UNKNOWN}
     assert table.models(ORGANIZATION, now_s=9) == {}
 
 
@@ -124,3 +125,19 @@ def test_embeddings_do_not_stream() -> None:
     call = parse_call(Endpoint.EMBEDDINGS, b'{"model": "m", "stream": true}')
     assert not call.is_stream
     assert b"stream_options" not in call.upstream_body("m")
+
+
+@pytest.mark.parametrize("report", [None, 5, "x", [], {}, {"tools": 1, "vision": "yes", "max_model_len": True}])
+def test_what_is_no_report_tells_nothing(report: object) -> None:
+    assert reported_capabilities(report) == UNKNOWN
+    assert reported_capabilities(report).as_openai() == {}
+
+
+def test_a_model_cannot_what_no_instance_can_and_one_says_it_cannot() -> None:
+    old = UNKNOWN
+    without = reported_capabilities({"tools": False, "vision": False, "max_model_len": 2048, "other": 1})
+    able = reported_capabilities({"tools": True, "vision": False, "max_model_len": 1024})
+    assert common([old, without]) == without
+    assert common([without, able, old]) == Capabilities(frozenset({"tools"}), frozenset({"vision"}), 1024)
+    assert common([without, able]).as_openai() == {"tools": True, "vision": False}
+    assert common([old]) == common([]) == UNKNOWN

@@ -1,7 +1,7 @@
 """Rows that an inference test needs: an organization with a user and a key, models, ready instances."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -103,6 +103,7 @@ class World:
         queue_depth: int | None = 0,
         silent_s: float = 0.0,
         generation: int = 1,
+        capabilities: dict[str, Any] | None = None,
     ) -> UUID:
         organization_id = (tenant or self.tenant).organization_id
         instance_id = new_id()
@@ -125,6 +126,7 @@ class World:
             phase=AgentPhase.SERVING,
             worker_model_id=announced,
             queue_depth=queue_depth,
+            report={} if capabilities is None else {"capabilities": capabilities},
             last_heartbeat_at=utc_now() - timedelta(seconds=silent_s),
         )
         with Session(self._engine) as session:
@@ -137,6 +139,12 @@ class World:
     def change_instance(self, instance_id: UUID, **values: Any) -> None:
         with Session(self._engine) as session:
             session.execute(update(Instance).where(col(Instance.id) == instance_id).values(**values))
+            session.commit()
+
+    def beat(self, at: datetime) -> None:
+        """Every agent is heard of."""
+        with Session(self._engine) as session:
+            session.execute(update(InstanceLiveness).values(last_heartbeat_at=at))
             session.commit()
 
     def change_key(self, api_key_id: UUID, **values: Any) -> None:

@@ -28,6 +28,10 @@ class Call:
     is_stream: bool
     wants_usage: bool
 
+    @property
+    def has_tools(self) -> bool:
+        return self.endpoint is Endpoint.CHAT_COMPLETIONS and bool(self.document.get("tools"))
+
     def input_tokens(self) -> int:
         """Estimate, for the record of a request that no server reported on."""
         return input_tokens(self.document)

@@ -9,11 +9,16 @@ from models.base.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class CatalogModel:
-    """An active model. `model_id` is the Hugging Face id by which its servers know it."""
+    """An active model. `model_id` is the Hugging Face id by which its servers know it.
+
+    Length in tokens; seconds since the epoch when it came into the catalogue.
+    """
 
     id: UUID
     code: str
     model_id: str
+    context_length: int = 0
+    created_epoch_s: int = 0
 
 
 class ModelCatalog:
@@ -28,6 +33,11 @@ class ModelCatalog:
             self._by_name[model.code] = model
         for model in known:  # after all codes: where a code equals another model's own id, the id wins
             self._by_name[model.model_id] = model
+
+    def by_model_id(self, model_id: str) -> CatalogModel | None:
+        """For a name that servers know; None if the model is not active, or not in the catalogue."""
+        model = self._by_name.get(model_id)
+        return model if model is not None and model.model_id == model_id else None
 
     def resolve(self, requested: str) -> CatalogModel:
         """By uuid, Hugging Face id or catalogue code, in this order. Raises NotFound (`MODEL_NOT_FOUND`).

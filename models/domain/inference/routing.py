@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import UUID
 
+from models.domain.inference.capabilities import UNKNOWN, Capabilities, common
+
 LONGEST_QUEUE = 2**31
 """Stands for a queue that no heartbeat has told of yet: such an instance comes after those that are known."""
 
@@ -21,7 +23,7 @@ class Route:
     authorization: str
     queue_depth: int
     fresh_until_s: float
-    last_seen_epoch_s: int
+    capabilities: Capabilities = UNKNOWN
 
     def __repr__(self) -> str:
         return f"Route({self.instance_id}, {self.url})"
@@ -41,14 +43,17 @@ class RoutingTable:
         """The organization's instances that serve this model and whose agent was heard of lately."""
         return [route for route in self._routes.get((organization_id, model_id), ()) if route.fresh_until_s > now_s]
 
-    def models(self, organization_id: UUID, now_s: float) -> dict[str, int]:
-        """Model id -> when an instance serving it was last heard of (seconds since the epoch), by name."""
-        seen: dict[str, int] = {}
+    def models(self, organization_id: UUID, now_s: float) -> dict[str, Capabilities]:
+        """The models that are ready, by name, and what they can do on all of their instances."""
+        ready: dict[str, Capabilities] = {}
         for (owner, model_id), routes in self._routes.items():
-            fresh = [route.last_seen_epoch_s for route in routes if route.fresh_until_s > now_s]
+            fresh = [route.capabilities for route in routes if route.fresh_until_s > now_s]
             if owner == organization_id and fresh:
-                seen[model_id] = max(fresh)
-        return dict(sorted(seen.items()))
+                ready[model_id] = common(fresh)
+        return dict(sorted(ready.items()))
+
+    def capabilities(self, organization_id: UUID, model_id: str, now_s: float) -> Capabilities:
+        return common(route.capabilities for route in self.candidates(organization_id, model_id, now_s))
 
 
 class Outstanding:
