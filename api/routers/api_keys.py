@@ -1,4 +1,4 @@
-"""The caller's own API keys in the current organization."""
+"""The caller's own API keys in the current organization; a key's are those that it made."""
 
 from typing import Annotated
 from uuid import UUID
@@ -31,7 +31,7 @@ NOT_REPEATED = "this key was made by an earlier request with the same Idempotenc
 @router.get("", summary="List your API keys")
 async def list_api_keys(owner: Owner, state: State) -> list[ApiKeyRead]:
     async with state.database.tenant(owner.organization_id, owner.user_id) as session:
-        return [ApiKeyRead.of(row) for row in await api_keys.all_of(session, owner.user_id)]
+        return [ApiKeyRead.of(row) for row in await api_keys.all_of(session, owner)]
 
 
 @router.get("/search", summary="Search your API keys")
@@ -44,9 +44,7 @@ async def search_api_keys(
 ) -> SearchResponse[ApiKeyRead]:
     order = Order(sort_by, is_descending=sort_dir.lower() != "asc")
     async with state.database.tenant(owner.organization_id, owner.user_id) as session:
-        total, rows = await api_keys.search(
-            session, owner.user_id, order=order, offset=window.offset, limit=window.limit
-        )
+        total, rows = await api_keys.search(session, owner, order=order, offset=window.offset, limit=window.limit)
     return SearchResponse(
         offset=window.offset,
         limit=window.limit,
@@ -75,13 +73,13 @@ async def create_api_key(
 @router.put("/{api_key_id}", summary="Rename an API key", responses=errors(404), response_class=Response)
 async def rename_api_key(api_key_id: UUID, body: ApiKeyWrite, owner: Owner, state: State) -> Response:
     async with state.database.tenant(owner.organization_id, owner.user_id) as session:
-        await api_keys.rename(session, owner.user_id, api_key_id, body.name)
+        await api_keys.rename(session, owner, api_key_id, body.name)
     return Response()
 
 
 @router.delete("/{api_key_id}", summary="Revoke an API key", responses=errors(404), response_class=Response)
 async def revoke_api_key(api_key_id: UUID, owner: Owner, state: State) -> Response:
     async with state.database.tenant(owner.organization_id, owner.user_id) as session:
-        await api_keys.revoke(session, owner.user_id, api_key_id, utc_now())
+        await api_keys.revoke(session, owner, api_key_id, utc_now())
     await state.identities.catch_up()
     return Response()

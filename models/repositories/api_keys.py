@@ -1,4 +1,4 @@
-"""A user's own API keys in the organization of the transaction."""
+"""A user's own API keys in the organization of the transaction; for a key, those that descend from it (contract decision 25)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, and_, func
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -40,18 +41,29 @@ class Order:
         return column.asc().nulls_last(), tie.asc()
 
 
-async def all_of(session: AsyncSession, user_id: UUID) -> Sequence[ApiKey]:
+def _within_reach(principal: Principal) -> ColumnElement[bool]:
+    """All keys of the person who is signed in. A key reaches what it made, and what that made, never itself or beside itself."""
+    if principal.api_key_id is None:
+        return col(ApiKey.user_id) == principal.user_id
+    made = select(ApiKey.id).where(ApiKey.parent_id == principal.api_key_id).cte("made", recursive=True)
+    child = aliased(ApiKey)
+    made = made.union(select(child.id).where(col(child.parent_id) == made.c.id))
+    return and_(col(ApiKey.user_id) == principal.user_id, col(ApiKey.id).in_(select(made.c.id)))
+
+
+async def all_of(session: AsyncSession, principal: Principal) -> Sequence[ApiKey]:
     """Newest first, revoked ones included."""
-    statement = select(ApiKey).where(ApiKey.user_id == user_id).order_by(*Order().clauses())
+    statement = select(ApiKey).where(_within_reach(principal)).order_by(*Order().clauses())
     return (await session.exec(statement)).all()
 
 
 async def search(
-    session: AsyncSession, user_id: UUID, *, order: Order, offset: int, limit: int
+    session: AsyncSession, principal: Principal, *, order: Order, offset: int, limit: int
 ) -> tuple[int, Sequence[ApiKey]]:
     """How many there are, and one window of them."""
-    total = (await session.exec(select(func.count()).select_from(ApiKey).where(ApiKey.user_id == user_id))).one()
-    statement = select(ApiKey).where(ApiKey.user_id == user_id).order_by(*order.clauses()).offset(offset).limit(limit)
+    reach = _within_reach(principal)
+    total = (await session.exec(select(func.count()).select_from(ApiKey).where(reach))).one()
+    statement = select(ApiKey).where(reach).order_by(*order.clauses()).offset(offset).limit(limit)
     return total, (await session.exec(statement)).all()
 
 
@@ -60,6 +72,7 @@ async def add(session: AsyncSession, principal: Principal, name: str, key: ApiKe
     row = ApiKey(
         organization_id=principal.organization_id,
         user_id=principal.user_id,
+        parent_id=principal.api_key_id,
         name=name,
         key_prefix=key.shown_prefix,
         key_hash=key.hash,
@@ -72,17 +85,17 @@ async def add(session: AsyncSession, principal: Principal, name: str, key: ApiKe
     return row
 
 
-async def rename(session: AsyncSession, user_id: UUID, key_id: UUID, name: str) -> None:
-    """Raises NotFound, also for somebody else's key."""
-    statement = update(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.user_id) == user_id).values(name=name)
+async def rename(session: AsyncSession, principal: Principal, key_id: UUID, name: str) -> None:
+    """Raises NotFound, also for a key out of the principal's reach."""
+    statement = update(ApiKey).where(col(ApiKey.id) == key_id, _within_reach(principal)).values(name=name)
     _require_one((await session.exec(statement)).rowcount)
 
 
-async def revoke(session: AsyncSession, user_id: UUID, key_id: UUID, revoked_at: datetime) -> None:
-    """Raises NotFound for an unknown key, somebody else's, and one that is revoked."""
+async def revoke(session: AsyncSession, principal: Principal, key_id: UUID, revoked_at: datetime) -> None:
+    """With all that it made. Raises NotFound for an unknown key, one out of the principal's reach, and one that is revoked."""
     statement = (
         update(ApiKey)
-        .where(col(ApiKey.id) == key_id, col(ApiKey.user_id) == user_id, col(ApiKey.revoked_at).is_(None))
+        .where(col(ApiKey.id) == key_id, _within_reach(principal), col(ApiKey.revoked_at).is_(None))
         .values(revoked_at=revoked_at)
     )
     _require_one((await session.exec(statement)).rowcount)

@@ -70,7 +70,10 @@ class UserSession(SQLModel, table=True):
 
 
 class ApiKey(SQLModel, table=True):
-    """A key of an organization and a user. Only its hash is kept; `key_prefix` is what people recognise it by."""
+    """A key of an organization and a user. Only its hash is kept; `key_prefix` is what people recognise it by.
+
+    `parent_id` is the key that made it; a key that a person made in a session has none. It ends with its parent.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (Index("ix_api_keys_live", "organization_id", postgresql_where="revoked_at IS NULL"),)
@@ -78,6 +81,7 @@ class ApiKey(SQLModel, table=True):
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id")
     user_id: UUID = reference("users.id")
+    parent_id: UUID | None = reference("api_keys.id", nullable=True)
     name: str = text()
     key_prefix: str = text()
     key_hash: str = text(unique=True)

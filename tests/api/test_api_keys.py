@@ -8,7 +8,7 @@ import pytest
 
 from models.domain.identity.roles import Role
 from models.domain.keys import fingerprint
-from tests.api.conftest import People, RunningApi
+from tests.api.conftest import PASSWORD, People, Person, RunningApi
 
 
 async def make(api: RunningApi, headers: dict[str, str], name: str = "laptop", **more: str) -> dict[str, object]:
@@ -16,6 +16,15 @@ async def make(api: RunningApi, headers: dict[str, str], name: str = "laptop", *
     assert response.status_code == 200, response.text
     body: dict[str, object] = response.json()
     return body
+
+
+async def session_of(api: RunningApi, person: Person) -> dict[str, str]:
+    """The headers of the person, signed in with a password: keys are managed by people, and by keys only what they made."""
+    answer = await api.client.post("/auth/login", json={"email": person.email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    api.client.cookies.clear()
+    return {"cookie": cookie}
 
 
 async def test_a_key_is_shown_once_stored_as_a_hash_and_good_at_once(api: RunningApi, people: People):
@@ -39,9 +48,10 @@ async def test_a_key_is_shown_once_stored_as_a_hash_and_good_at_once(api: Runnin
 
 async def test_the_list_is_newest_first_with_revoked_ones(api: RunningApi, people: People):
     person = people.person()
-    made = [(await make(api, person.bearer, name))["key"] for name in ("b", "c")]
-    assert (await api.client.delete(f"/api_keys/{made[0]['id']}", headers=person.bearer)).status_code == 200
-    rows = (await api.client.get("/api_keys/", headers=person.bearer)).json()
+    signed_in = await session_of(api, person)
+    made = [(await make(api, signed_in, name))["key"] for name in ("b", "c")]
+    assert (await api.client.delete(f"/api_keys/{made[0]['id']}", headers=signed_in)).status_code == 200
+    rows = (await api.client.get("/api_keys/", headers=signed_in)).json()
     assert [row["name"] for row in rows] == ["c", "b", "first"]
     assert [row["revoked_at"] is not None for row in rows] == [False, True, False]
 
@@ -67,10 +77,11 @@ async def test_of_many_revocations_at_once_one_succeeds(api: RunningApi, people:
 
 async def test_renaming(api: RunningApi, people: People):
     person = people.person()
+    signed_in = await session_of(api, person)
     path = f"/api_keys/{person.api_key_id}"
-    renamed = await api.client.put(path, json={"name": " new "}, headers=person.bearer)
+    renamed = await api.client.put(path, json={"name": " new "}, headers=signed_in)
     assert (renamed.status_code, renamed.content) == (200, b"")
-    assert [row["name"] for row in (await api.client.get("/api_keys", headers=person.bearer)).json()] == ["new"]
+    assert [row["name"] for row in (await api.client.get("/api_keys", headers=signed_in)).json()] == ["new"]
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, None, 7, "a\0b"])
@@ -87,16 +98,17 @@ async def test_a_bad_name_is_422(api: RunningApi, people: People, name: object):
 @pytest.mark.parametrize("whose", ["a colleague's", "another organization's", "nobody's"])
 async def test_somebody_elses_key_does_not_exist(api: RunningApi, people: People, whose: str):
     person = people.person()
+    signed_in = await session_of(api, person)
     other = people.person(organization_id=person.organization_id if whose == "a colleague's" else None)
     key_id = uuid4() if whose == "nobody's" else other.api_key_id
     for call in (
-        api.client.put(f"/api_keys/{key_id}", json={"name": "taken"}, headers=person.bearer),
-        api.client.delete(f"/api_keys/{key_id}", headers=person.bearer),
+        api.client.put(f"/api_keys/{key_id}", json={"name": "taken"}, headers=signed_in),
+        api.client.delete(f"/api_keys/{key_id}", headers=signed_in),
     ):
         response = await call
         assert (response.status_code, response.json()["code"]) == (404, "API_KEY_NOT_FOUND")
     assert (await api.client.get("/auth/me", headers=other.bearer)).status_code == 200
-    assert len((await api.client.get("/api_keys", headers=person.bearer)).json()) == 1
+    assert len((await api.client.get("/api_keys", headers=signed_in)).json()) == 1
 
 
 @pytest.mark.parametrize("path", ["/api_keys/not-a-uuid", "/api_keys/" + "9" * 400])
@@ -107,12 +119,13 @@ async def test_an_id_that_is_none_is_422(api: RunningApi, people: People, path: 
 
 async def test_searching_pages_sorts_and_clamps(api: RunningApi, people: People):
     person = people.person()
+    signed_in = await session_of(api, person)
     people.execute("DELETE FROM api_keys WHERE name <> 'first'")
     for name in ("b", "a", "c"):
-        await make(api, person.bearer, name)
+        await make(api, signed_in, name)
 
     async def search(query: str) -> dict[str, object]:
-        response = await api.client.get(f"/api_keys/search?{query}", headers=person.bearer)
+        response = await api.client.get(f"/api_keys/search?{query}", headers=signed_in)
         assert response.status_code == 200, response.text
         body: dict[str, object] = response.json()
         return body
@@ -164,9 +177,10 @@ async def test_a_key_cannot_make_one_that_may_do_or_last_more(api: RunningApi, p
 
 async def test_a_repeated_request_makes_one_key_and_its_answer_holds_no_secret(api: RunningApi, people: People):
     person = people.person()
-    first = await make(api, person.bearer, **{"idempotency-key": "once"})
+    signed_in = await session_of(api, person)
+    first = await make(api, signed_in, **{"idempotency-key": "once"})
     response = await api.client.post(
-        "/api_keys", json={"name": "laptop"}, headers={**person.bearer, "idempotency-key": "once"}
+        "/api_keys", json={"name": "laptop"}, headers={**signed_in, "idempotency-key": "once"}
     )
     again = response.json()
     assert response.headers["idempotent-replayed"] == "true"
@@ -175,4 +189,63 @@ async def test_a_repeated_request_makes_one_key_and_its_answer_holds_no_secret(a
     ((count, kept),) = people.execute("SELECT count(*), string_agg(i::text, '') FROM idempotency_keys i")
     assert count == 1
     assert str(first["api_key"]) not in str(kept)
-    assert len((await api.client.get("/api_keys", headers=person.bearer)).json()) == 2
+    assert len((await api.client.get("/api_keys", headers=signed_in)).json()) == 2
+
+
+async def test_a_key_ends_with_the_one_that_made_it_and_so_do_all_below(api: RunningApi, people: People):
+    person = people.person()
+    signed_in = await session_of(api, person)
+    keys, headers = [], signed_in
+    for name in ("grandmother", "mother", "child"):
+        keys.append(await make(api, headers, name))
+        headers = {"x-api-key": str(keys[-1]["api_key"])}
+    beside = await make(api, signed_in, "beside")
+    parents = people.execute("SELECT name, parent_id FROM api_keys WHERE name <> 'first' ORDER BY created_at, id")
+    ids = [key["key"]["id"] for key in keys]
+    assert [(name, str(parent)) for name, parent in parents] == [
+        ("grandmother", "None"), ("mother", ids[0]), ("child", ids[1]), ("beside", "None"),
+    ]  # fmt: skip
+    assert (await api.client.delete(f"/api_keys/{ids[0]}", headers=signed_in)).status_code == 200
+    for key, status in ((keys[0], 401), (keys[1], 401), (keys[2], 401), (beside, 200)):
+        assert (await api.client.get("/auth/me", headers={"x-api-key": str(key["api_key"])})).status_code == status
+
+
+async def test_a_key_that_is_cut_short_cuts_short_what_it_made(api: RunningApi, people: People):
+    person = people.person()
+    child = await make(api, person.bearer)
+    people.execute("UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = %s", person.api_key_id)
+    ((is_over,),) = people.execute("SELECT expires_at < now() FROM api_keys WHERE id = %s", child["key"]["id"])
+    assert is_over
+
+
+async def test_a_key_reaches_what_it_made_and_nothing_above_or_beside(api: RunningApi, people: People):
+    person = people.person(scopes='["api_keys:own"]')
+    beside = (await make(api, await session_of(api, person), "beside"))["key"]
+    child = await make(api, person.bearer, "child")
+    grandchild = await make(api, {"x-api-key": str(child["api_key"])}, "grandchild")
+    listed = (await api.client.get("/api_keys", headers=person.bearer)).json()
+    searched = (await api.client.get("/api_keys/search", headers=person.bearer)).json()
+    assert {row["name"] for row in listed} == {row["name"] for row in searched["rows"]} == {"child", "grandchild"}
+    for path in (f"/api_keys/{person.api_key_id}", f"/api_keys/{beside['id']}"):
+        assert (await api.client.put(path, json={"name": "taken"}, headers=person.bearer)).status_code == 404
+        assert (await api.client.delete(path, headers=person.bearer)).status_code == 404
+    below = f"/api_keys/{grandchild['key']['id']}"
+    assert (await api.client.put(below, json={"name": "renamed"}, headers=person.bearer)).status_code == 200
+    assert (await api.client.delete(below, headers=person.bearer)).status_code == 200
+
+
+async def test_a_changed_password_ends_the_sessions_that_began_with_the_old_one(api: RunningApi, people: People):
+    person = people.person()
+    first, second = await session_of(api, person), await session_of(api, person)
+    ((kept,),) = people.execute("SELECT id FROM user_sessions WHERE user_id = %s ORDER BY id LIMIT 1", person.user_id)
+    people.execute(
+        "WITH here AS MATERIALIZED (SELECT set_config('app.session_id', %s, true) AS set) "
+        "UPDATE users SET password_hash = 'another' FROM here WHERE here.set IS NOT NULL AND id = %s",
+        str(kept), person.user_id,
+    )  # fmt: skip
+    await api.state.identities.catch_up()
+    statuses = [(await api.client.get("/auth/me", headers=each)).status_code for each in (first, second)]
+    assert statuses == [200, 401]
+    people.execute("UPDATE users SET password_hash = 'a third' WHERE id = %s", person.user_id)
+    await api.state.identities.catch_up()
+    assert (await api.client.get("/auth/me", headers=first)).status_code == 401
