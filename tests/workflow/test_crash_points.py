@@ -90,7 +90,8 @@ async def test_rounds_go_on_after_a_kill_and_are_one_workflow_in_bounded_runs(
         running = await client.get_workflow_handle(handle.id).describe()
         await client.get_workflow_handle(handle.id).terminate("the test is over")
     each = [runs.count(run) for run in dict.fromkeys(runs)]
-    assert each[:2] == [3, 3]
+    assert each[0] in (3, 4), "the round that the killed worker had in hand may be made again, no other"
+    assert each[1] == 3
     assert running.status is WorkflowExecutionStatus.RUNNING
     assert running.run_id != handle.first_execution_run_id
     assert await running.memo() == {"api": "http://api.invalid"}

@@ -190,7 +190,7 @@ async def test_an_owner_terminated_in_temporal_is_taken_over(world: InstanceWorl
     await world.command("reinstall", instance_id)
     await world.until(instance_id, lambda row: row["generation"] == 2)
     await world.handle(instance_id).terminate("an operator")
-    assert await world.delivery.restart_owner(instance_id, world.principal.organization_id)
+    assert await world.delivery.restart_owner(instance_id, world.principal.organization_id, provider_code="mock")
     await world.agent_says(instance_id, "serving", "ready")
     await world.until(instance_id, lambda row: row["status"] == "ready")
     async with world.beating(instance_id):
@@ -209,7 +209,7 @@ async def test_every_message_redelivered_after_the_end_creates_nothing(world: In
     for message in (order.message, commanded.message):
         assert message is not None
         await world.delivery.deliver(message)
-    await world.delivery.restart_owner(order.instance_id, world.principal.organization_id)
+    await world.delivery.restart_owner(order.instance_id, world.principal.organization_id, provider_code="mock")
     await until(lambda: world.is_closed(order.instance_id))
     assert (await world.row(order.instance_id))["version"] == before["version"]
     await assert_nothing_left(world)
