@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.http.closing import ClosingCycle
 from api.http.connections import Connections, Patience
 from api.http.errors import Failure, response_to
 from api.http.lingering import LINGER_S
@@ -139,7 +140,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(NO_HOST)
             raise HeadRefused
         self._head_bytes, self._between_bytes, self._passed_over_bytes, self._is_in_head = None, 0, 0, False
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before and self.scope.get("http_version") == "1.0":
+            self.cycle.__class__ = ClosingCycle  # uvicorn has no place to say it; the cycle has not begun yet
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0

@@ -60,11 +60,11 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Api]:
+async def serving(settings: Settings, http: Any = "httptools") -> AsyncIterator[Api]:
     listener = socket.create_server(("127.0.0.1", 0))
     state = build_state(settings)
     config = uvicorn.Config(
-        create_app(state), http="httptools", ws="none", access_log=False, log_config=None, timeout_graceful_shutdown=1
+        create_app(state), http=http, ws="none", access_log=False, log_config=None, timeout_graceful_shutdown=1
     )
     server = Server(config)
     task = asyncio.create_task(server.serve([listener]))

@@ -137,4 +137,6 @@ def test_an_input_of_tokens_is_counted() -> None:
     assert input_tokens({"prompt": [[1, 2, 3], [4]]}) == 4
     assert input_tokens({"input": [5, 6]}) == 2
     assert input_tokens({"prompt": ["abcd", "ef"]}) == 2
+    assert input_tokens({"messages": [{"content": None, "tool_calls": [{"id": "12"}]}, 5], "tools": 5}) == 1
+    assert input_tokens({"messages": 5, "prompt": {}, "input": 5, "tools": None}) == 0
     assert input_tokens({"messages": [{"content": "abcde"}], "prompt": None}) == 2

@@ -347,3 +347,31 @@ async def test_every_prompt_of_a_list_is_counted(
     if asked:
         told = [orjson.loads(event[6:]) for event in events]
         assert [chunk["usage"] and chunk["usage"]["total_tokens"] for chunk in told] == [None, None, 27]
+
+
+EARLY: list[tuple[str, dict[str, object], int]] = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x" * 400}]}, 100),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x" * 4}], "tools": [{"type": "y" * 396}]}, 101),
+    ("/v1/completions", {"prompt": ["x" * 40, "y" * 40]}, 20),
+    ("/v1/completions", {"prompt": [[1, 2, 3], [4, 5]]}, 5),
+    ("/v1/embeddings", {"input": [1, 2, 3]}, 3),
+]
+
+
+async def test_a_call_cancelled_early_has_its_input(api: Api, world: World, upstream: ModelServer) -> None:
+    async def silent(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    upstream.script = silent
+    expected = []
+    for path, asked, input_tokens in EARLY:
+        for stream in (True, False):
+            body = {"model": MODEL, "stream": stream, **asked}
+            call = asyncio.create_task(api.post(path, json=body, headers=world.tenant.headers).__aenter__())
+            expected.append((InferenceOutcome.CANCELLED, UsageSource.ESTIMATED, input_tokens, 0))
+            await until(lambda: len(upstream.heard) == len(expected))
+            call.cancel()
+            await recorded(world, len(expected))
+    records = await recorded(world, len(expected))
+    assert [(r.outcome, r.usage_source, r.input_tokens, r.output_tokens) for r in records] == expected

@@ -1,12 +1,14 @@
 """Several choices in one answer: lists of prompts, several answers to one; what they used, and in which form it is told."""
 
+import asyncio
 import json
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.node.machine import MODEL_ID
+from tests.node.control_plane import SERVING_KEY
+from tests.node.machine import MODEL_ID, NodeMachine
 from tests.node.test_serving import chat, events, post
 
 PROMPTS = [f"{number} sheep and a wolf" for number in range(5)]
@@ -88,3 +90,15 @@ async def test_an_answer_without_a_word_is_an_empty_text(client: aiohttp.ClientS
     assert body["choices"][0]["message"]["content"] == ""
     told = await chunks(client, "/v1/chat/completions", asked | {"stream": True})
     assert [chunk["choices"][0]["delta"].get("content", "") for chunk in told] == [""] * len(told)
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks(served: NodeMachine) -> None:
+    content = json.dumps(chat("Hello", max_tokens=2, stream=True)).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.status["port"])
+    head = f"POST /v1/chat/completions HTTP/1.0\r\nAuthorization: Bearer {SERVING_KEY}\r\nContent-Length: {len(content)}\r\n\r\n"
+    writer.write(head.encode() + content)
+    told, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"transfer-encoding" not in told.lower()
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")

@@ -44,9 +44,24 @@ def input_characters(document: Mapping[str, Any]) -> int:
 
 
 def input_tokens(document: Mapping[str, Any]) -> int:
-    """Estimate of the tokens that a request asks a model to read. A prompt or an input may come as tokens, which are counted."""
+    """Estimate of the tokens that a request asks a model to read, tools and calls of them too. Tokens are counted as such."""
     given = sum([_token_ids(document.get(name)) for name in ("prompt", "input")])
-    return given + estimated_tokens(input_characters(document))
+    messages = document.get("messages")
+    said = messages if isinstance(messages, list) else []
+    called = [message.get("tool_calls") for message in said if isinstance(message, dict)]
+    shown = _all_characters(document.get("tools")) + _all_characters(called)
+    return given + estimated_tokens(input_characters(document) + shown)
+
+
+def _all_characters(value: object) -> int:
+    """Of a template's JSON: names and texts."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return sum([_all_characters(item) for item in value])
+    if isinstance(value, dict):
+        return sum([len(name) + _all_characters(item) for name, item in value.items()])
+    return 0
 
 
 def _token_ids(value: object) -> int:
