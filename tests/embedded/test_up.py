@@ -1,5 +1,7 @@
 """`quarterdeck up` with real PostgreSQL, Temporal and simulated cloud: starting, dying parts, stopping."""
 
+import http.client
+import ipaddress
 import json
 import os
 import signal
@@ -91,7 +93,19 @@ def test_everything_listens_on_loopback_only(shared: Up) -> None:
     processes = [psutil.Process(shared.process.pid), *psutil.Process(shared.process.pid).children(recursive=True)]
     sockets = [c for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert len(sockets) >= len(PARTS) - 1
-    assert {connection.laddr.ip for connection in sockets} == {"127.0.0.1"}
+    assert [c.laddr.ip for c in sockets if not ipaddress.ip_address(c.laddr.ip).is_loopback] == []
+
+
+def test_the_web_ui_answers_under_its_own_names_only(shared: Up) -> None:
+    port = int(shared.env["QUARTERDECK_TEMPORAL_UI_PORT"])
+    for host, status in ((f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 421)):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/api/v1/namespaces/default", headers={"Host": host})
+        assert connection.getresponse().status == status
+        connection.close()
+    temporal = psutil.Process(shared.pids()["temporal"])
+    own = {each.laddr.ip for each in temporal.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    assert any(ip.startswith("127.") and ip != "127.0.0.1" for ip in own), "the UI itself is where a page would look"
 
 
 def test_a_killed_part_comes_back_and_the_others_stay(run: Up) -> None:

@@ -12,12 +12,13 @@ from models.settings.derived import DatabaseRole, database_password
 from workers.embedded import postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home
-from workers.embedded.ports import LOOPBACK, accepts, chosen_ports, obstacle
+from workers.embedded.ports import LOOPBACK, accepts, chosen_ports, free_port, obstacle
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.postgres_files import bundled_tree
 from workers.embedded.processes import ProcessSpec, rotate
 from workers.embedded.supervisor import Part
 from workers.embedded.temporal import TemporalServer, binary
+from workers.embedded.ui_door import UiDoor, hidden_address, own_names
 from workers.readiness import READY_FILE_VARIABLE
 
 PROBE_TIMEOUT_S = 2.0
@@ -44,6 +45,7 @@ class Stack:
         self.settings, self.home, self.programs = settings, home, programs
         self.embeds_postgres = settings.database_url is None
         self.embeds_temporal = settings.temporal_address is None
+        self._hidden_ui = (hidden_address(), free_port())
         self._rotated: set[str] = set()
         self._key = derived.installation_key(settings)
         if self.embeds_postgres:
@@ -86,11 +88,13 @@ class Stack:
 
     def temporal(self) -> Part:
         settings = self.settings
+        host, port = self._hidden_ui
         server = TemporalServer(
             settings.temporal_port,
-            settings.temporal_ui_port,
+            port,
             settings.temporal_namespace,
             self.home.temporal_database,
+            ui_host=host,
             codec_endpoint=f"{derived.public_url(settings)}/internal/codec",
         )
         return Part(
@@ -98,8 +102,13 @@ class Stack:
             lambda: server.process(self._log("temporal"), self.home.path),
             server.is_ready,
             port=server.port,
-            url=server.ui_url,
+            url=f"http://{LOOPBACK}:{settings.temporal_ui_port}",
         )
+
+    def ui_door(self) -> UiDoor:
+        """What listens where people find the embedded Temporal's web UI."""
+        port = self.settings.temporal_ui_port
+        return UiDoor(port, self._hidden_ui, own_names(port, derived.temporal_ui_url(self.settings)))
 
     def simcloud(self) -> Part:
         port, token = derived.simcloud_port(self.settings), derived.simcloud_token(self.settings).get_secret_value()

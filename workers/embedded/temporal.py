@@ -30,6 +30,8 @@ class TemporalServer:
     ui_port: int
     namespace: str = "default"
     database: Path | None = None
+    ui_host: str = LOOPBACK
+    """Where the web UI itself listens. `quarterdeck up` hides it behind a door (`ui_door.py`)."""
     codec_endpoint: str | None = None
     """Where the web UI has payloads decrypted: the API, which asks for a superadmin."""
     dynamic_values: tuple[str, ...] = ()
@@ -38,10 +40,6 @@ class TemporalServer:
     @property
     def address(self) -> str:
         return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def ui_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ui_port}"
 
     def process(self, log: Path, cwd: Path) -> ProcessSpec:
         """How to run it. WAL with `synchronous=normal` keeps every commit over a kill -9 of the server.
@@ -66,7 +64,7 @@ class TemporalServer:
             name="temporal",
             argv=(
                 binary("temporal"), "server", "start-dev", "--ip", LOOPBACK, "--port", str(self.port),
-                "--ui-port", str(self.ui_port), "--namespace", self.namespace, "--log-level", "warn",
+                "--ui-ip", self.ui_host, "--ui-port", str(self.ui_port), "--namespace", self.namespace, "--log-level", "warn",
                 "--ui-disable-news-fetch", *codec, *persistence, *attributes, *dynamic,
             ),
             log=log,
@@ -77,7 +75,7 @@ class TemporalServer:
 
     def is_ready(self) -> bool:
         """Whether the frontend answers for the namespace, asked through the UI: both are up then."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.ui_port, timeout=PROBE_TIMEOUT_S)
+        connection = http.client.HTTPConnection(self.ui_host, self.ui_port, timeout=PROBE_TIMEOUT_S)
         try:
             connection.request("GET", f"/api/v1/namespaces/{self.namespace}")
             return connection.getresponse().status == http.HTTPStatus.OK

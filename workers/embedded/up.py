@@ -19,6 +19,7 @@ from workers.embedded.leftovers import end_leftovers
 from workers.embedded.processes import ProcessSpec
 from workers.embedded.stack import Programs, Stack
 from workers.embedded.supervisor import Part, SupervisedPart
+from workers.embedded.ui_door import UiDoor
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_ORDER = (("api", "worker", "simcloud"), ("temporal",), ("postgres",))
@@ -53,6 +54,7 @@ class _Run:
     def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
         self._stack, self._say = stack, say
         self._parts: dict[str, SupervisedPart] = {}
+        self._door: UiDoor | None = None
         self._began = time.monotonic()
         self._stop_requested = asyncio.Event()
         self._own_identity = processes.identify(os.getpid(), tuple(processes.command_line(os.getpid())))
@@ -84,6 +86,8 @@ class _Run:
     async def _start(self) -> None:
         independent = [self._database_ready(), self._run_part(self._stack.simcloud)]
         if self._stack.embeds_temporal:
+            self._door = self._stack.ui_door()
+            await self._door.open()
             independent.append(self._run_part(self._stack.temporal))
         await _all(independent)
         await _all([self._run_part(self._stack.api), self._run_part(self._stack.worker)])
@@ -133,6 +137,8 @@ class _Run:
     async def _stop(self) -> None:
         for names in STOP_ORDER:
             await asyncio.gather(*(self._parts[name].stop() for name in names if name in self._parts))
+        if self._door is not None:
+            await self._door.close()
         self._stack.home.run_record.unlink(missing_ok=True)
 
     def _write_record(self) -> None:
