@@ -19,7 +19,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError, FailureError
 
-from activities.runtime.refusal import PayloadRefused
+from activities.runtime.refusal import PayloadRefused, is_refused
 from models.base.errors import AppError, DeadlineExceeded, PartialCreate
 
 DETAILS_LIMIT_BYTES: Final = 4_096
@@ -96,6 +96,30 @@ class PlatformFailureConverter(DefaultFailureConverter):
         elif isinstance(exception.__cause__, PayloadRefused):
             exception = exception.__cause__  # the SDK puts one that may be tried again around it
         super().to_failure(exception, payload_converter, failure)
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """Without the details that the codec refused.
+
+        The server itself writes some in clear, into the cancellation of an activity that waits for its next try; to convert
+        them would end a workflow that only wants to know that it failed.
+        """
+        return super().from_failure(_without_refused_details(failure), payload_converter)
+
+
+def _without_refused_details(failure: Failure) -> Failure:
+    """The same failure where it has none; its causes are looked at when they are converted."""
+    kept = Failure()
+    kept.CopyFrom(failure)
+    for payloads in (
+        kept.application_failure_info.details,
+        kept.canceled_failure_info.details,
+        kept.timeout_failure_info.last_heartbeat_details,
+    ):
+        ours = [payload for payload in payloads.payloads if not is_refused(payload)]
+        if len(ours) != len(payloads.payloads):
+            del payloads.payloads[:]
+            payloads.payloads.extend(ours)
+    return kept
 
 
 def _retry_delay(retry_after_s: float | None) -> timedelta | None:

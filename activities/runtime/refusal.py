@@ -29,6 +29,10 @@ def refused(reason: str) -> Payload:
     return Payload(metadata={"encoding": ENCODING.encode(), "reason": reason.encode()})
 
 
+def is_refused(payload: Payload) -> bool:
+    return payload.metadata.get("encoding") == ENCODING.encode()
+
+
 class _Refusing(EncodingPayloadConverter):
     """Converts nothing to the encoding, and raises for what has it."""
 

@@ -19,7 +19,7 @@ from workers import registry
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 CALL = re.compile(r"\b\w+Activities\.(\w+)")
 DEFINITION = re.compile(r"@workflow\.defn\(name=\"(\w+)\"\)")
-INSTANCE, OTHER = new_id(), new_id()
+INSTANCE, OTHER = UUID("0abc" * 8), UUID("1abc" * 8)
 
 
 def callers_in_source() -> dict[str, set[str]]:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio import exceptions
-from temporalio.api.failure.v1 import Failure
+from temporalio.api.failure.v1 import ActivityFailureInfo, Failure
 from temporalio.client import WorkflowFailureError
 from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.exceptions import ActivityError
 
 from activities.runtime.failures import (
     DETAILS_LIMIT_BYTES,
@@ -21,6 +22,7 @@ from activities.runtime.failures import (
     to_application_error,
     unwrap,
 )
+from activities.runtime.refusal import PlatformPayloadConverter, refused
 from models.base import errors
 from models.base.errors import AppError, DeadlineExceeded, NoCapacity, PartialCreate
 
@@ -143,3 +145,18 @@ def test_details_in_a_circle_end() -> None:
     circle: dict[str, object] = {}
     circle["self"] = circle
     assert json.loads(json.dumps(bounded(circle)))
+
+
+@pytest.mark.parametrize("kind", ["canceled_failure_info", "application_failure_info", "timeout_failure_info"])
+def test_details_that_the_codec_refused_are_left_out(kind: str) -> None:
+    """The server writes such details itself, in clear, when it cancels an activity that waits for its next try."""
+    failure = Failure(message="outer", activity_failure_info=ActivityFailureInfo(activity_id="1"))
+    failure.cause.message = "inner"
+    info = getattr(failure.cause, kind)
+    details = info.last_heartbeat_details if kind == "timeout_failure_info" else info.details
+    details.payloads.append(refused("it is not sealed"))
+    error = PlatformFailureConverter().from_failure(failure, PlatformPayloadConverter())
+    assert isinstance(error, ActivityError)
+    assert error.cause is not None
+    assert "inner" in str(error.cause)
+    assert len(details.payloads) == 1, "what the server keeps is not changed"
