@@ -40,7 +40,7 @@ from tests.servers import TestDatabase
 OWNED = {"instance_id", "operation_id", "api_key_id", "resource_id"}
 """Parameters, in a path or a query, that name something of an organization."""
 
-SHARED = {"zone_id", "region_id", "instance_type_id", "provider_id", "model", "asset"}
+SHARED = {"zone_id", "region_id", "instance_type_id", "provider_id", "model", "model_id", "asset"}
 """Those that name something of the installation, which every member reads (DESIGN 3)."""
 
 BODIES: dict[str, object] = {"PUT /api_keys/{api_key_id}": {"name": "stolen"}}
@@ -146,11 +146,17 @@ def populated(seeded: SeededApi) -> World:
             status=ActionStatus.FAILED, instance_id=machine.id, error_message=marker,
         ),
     )  # fmt: skip
+    child_id = new_id()  # what a key made is what it may see
+    people.execute(
+        "INSERT INTO api_keys (id, organization_id, user_id, parent_id, name, key_prefix, key_hash, scopes)"
+        " VALUES (%s, %s, %s, %s, 'child', 'sk-qd-child', %s, '[]')",
+        child_id, owner.organization_id, owner.user_id, owner.api_key_id, marker,
+    )  # fmt: skip
     ids = {
         "instance_id": machine.id,
         "resource_id": machine.id,
         "operation_id": operation.id,
-        "api_key_id": owner.api_key_id,
+        "api_key_id": child_id,
     }
     return World(seeded, owner, stranger, superadmin, guest, ids, marker)
 
