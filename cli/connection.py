@@ -1,6 +1,5 @@
 """Which API a command talks to, and with which key."""
 
-import ipaddress
 import json
 import os
 import stat
@@ -10,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cli.failures import CommandFailed, ExitCode, wrong_usage
+from models.base.hosts import is_loopback
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ADMIN_FILE = "admin.json"
@@ -25,7 +25,7 @@ class Connection:
 
     @property
     def is_loopback(self) -> bool:
-        return _is_loopback(urlsplit(self.url).hostname or "")
+        return is_loopback(urlsplit(self.url).hostname or "")
 
 
 def locate(api_url: str | None, environ: Mapping[str, str] = os.environ) -> Connection:
@@ -123,15 +123,6 @@ def _origin(url: str) -> tuple[str, str, int]:
     host = parts.hostname or ""
     return (
         parts.scheme,
-        "loopback" if _is_loopback(host) else host,
+        "loopback" if is_loopback(host) else host,
         parts.port or {"http": 80, "https": 443}[parts.scheme],
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,11 +1,11 @@
 """What makes a configuration refused, each with the line that the operator reads. No message repeats a value."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
+from models.base.hosts import is_loopback
 from models.domain.keys import decode_installation_key
 
 POSTGRES_SCHEMES = frozenset({"postgresql", "postgres"})
@@ -44,17 +44,8 @@ def http_url(text: str) -> str:
 def refuse_clear_text(variable: str, url: str) -> None:
     """Passwords, keys and session cookies travel to this address: in clear text they stay on this machine."""
     parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{variable} must be an https:// address in production; http:// is for loopback only")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def refuse_half_a_certificate(*, cert: object | None, key: object | None) -> None:
