@@ -32,6 +32,8 @@ OWNER_TASK_TIMEOUT = timedelta(seconds=5)
 class _Owner:
     """Whose workflow is begun, and what an operator is to see of it in the Temporal UI."""
 
+    workflow: str
+    workflow_id: str
     instance_id: UUID
     organization_id: UUID
     provider_code: str | None
@@ -50,7 +52,14 @@ class OutboxDelivery:
     async def deliver(self, message: OutboxMessage) -> None:
         """Returns once the workflow has the message. Delivering it again changes nothing: owners know what they heard."""
         instance_id = UUID(str(message.payload["instance_id"]))
-        owner = _Owner(instance_id, message.organization_id, message.provider_code, f"instance {instance_id}")
+        owner = _Owner(
+            message.workflow,
+            message.workflow_id,
+            instance_id,
+            message.organization_id,
+            message.provider_code,
+            f"instance {instance_id}",
+        )
         try:
             match message.kind:
                 case DeliveryKind.START:
@@ -69,7 +78,14 @@ class OutboxDelivery:
 
     async def restart_owner(self, instance_id: UUID, organization_id: UUID, *, provider_code: str) -> bool:
         """Start an owner that is missing. False when it was there all along. The owner reads the row before it acts."""
-        owner = _Owner(instance_id, organization_id, provider_code, f"instance {instance_id}, restarted by the sweeper")
+        owner = _Owner(
+            "Instance",
+            instance_workflow_id(instance_id),
+            instance_id,
+            organization_id,
+            provider_code,
+            f"instance {instance_id}, restarted by the sweeper",
+        )
         try:
             await self._begin(owner, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
         except WorkflowAlreadyStartedError:
@@ -91,9 +107,9 @@ class OutboxDelivery:
     ) -> None:
         link = f"{self._api_url}/instances/{owner.instance_id}"
         await self._client.start_workflow(
-            "Instance",
+            owner.workflow,
             InstanceInput(instance_id=owner.instance_id, organization_id=owner.organization_id),
-            id=instance_workflow_id(owner.instance_id),
+            id=owner.workflow_id,
             id_reuse_policy=reuse,
             task_queue=TaskQueue.ORCHESTRATION,
             task_timeout=OWNER_TASK_TIMEOUT,
