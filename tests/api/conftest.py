@@ -118,6 +118,15 @@ async def seeded(module_database: TestDatabase, tmp_path_factory: pytest.TempPat
         yield made
 
 
+@pytest.fixture(scope="module")
+def url(seeded: SeededApi, module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same database behind real sockets: `python -m api`."""
+    from tests.factories.api_process import api_process  # noqa: PLC0415  (as above)
+
+    with api_process(module_database, tmp_path_factory.mktemp("process")) as (url, _log):
+        yield url
+
+
 @pytest.fixture
 def person(seeded: SeededApi) -> Person:
     """An owner of an organization of their own."""

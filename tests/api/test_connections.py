@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.api.test_bad_input import answer_from
+from tests.api.wire import answer_from
 from tests.factories.api_process import api_process
 from tests.servers import TestDatabase
 

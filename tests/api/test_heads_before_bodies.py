@@ -17,10 +17,9 @@ from api.http.routing import Route
 from models.base.json_bounds import MOST_LEVELS
 from models.domain.instances.credentials import bootstrap_token
 from tests.api.conftest import Person
-from tests.factories.api_process import api_process
+from tests.api.wire import connected
 from tests.factories.seeded import SeededApi
 from tests.factories.unstarted import unstarted_app
-from tests.servers import TestDatabase
 
 JSON = (b"content-type", b"application/json")
 ANSWER_S = 10.0
@@ -127,12 +126,6 @@ def person(seeded: SeededApi) -> Person:
     return seeded.people.person()
 
 
-@pytest.fixture(scope="module")
-def url(seeded: SeededApi, module_database: TestDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with api_process(module_database, tmp_path_factory.mktemp("process")) as (url, _log):
-        yield url
-
-
 @pytest.mark.parametrize("path", ["/deployments", "/v1/chat/completions", "/internal/codec/decode"])
 @pytest.mark.parametrize("more", [{}, {"connection": "close"}])
 async def test_who_sends_it_all_before_reading_finds_the_401(url: str, path: str, more: dict[str, str]):
@@ -154,7 +147,7 @@ async def test_a_short_body_that_nobody_read_does_not_cost_the_connection(url: s
     """An agent or a browser with an expired token does not have to connect anew for each call."""
     body = json.dumps({"instance_id": "x", "padding": "y" * 1_000}).encode()
     head = f"POST /deployments HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+    reader, writer = await connected(url)
     for _ in range(3):
         writer.write(head.encode() + body[:10])
         async with asyncio.timeout(ANSWER_S):
