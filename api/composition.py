@@ -14,8 +14,8 @@ from api.http.stream_slots import StreamSlots
 from api.inference.composition import Inference
 from api.node_agents.boots import BootLimits
 from api.node_agents.heartbeats import Heartbeats
-from api.node_agents.intake import Intake
 from api.outbox import EagerDelivery, delivery_to
+from api.pulse import Pulse
 from api.security.authenticator import Authenticator
 from api.security.identities import Identities
 from api.security.last_used import LastUsed
@@ -51,6 +51,7 @@ class AppState:
     stream_slots: StreamSlots
     boot_limits: BootLimits
     heartbeats: Heartbeats
+    pulse: Pulse
     inference: Inference
     eager_delivery: EagerDelivery
     parts: list[Part]
@@ -76,7 +77,7 @@ def build_state(settings: Settings) -> AppState:
     last_used = LastUsed(database)
     password_checks = PasswordChecks()
     event_feed = EventFeed(url)
-    heartbeats, intake = Heartbeats.into(database), Intake(database)
+    heartbeats, pulse = Heartbeats.into(database), Pulse(database)
     authenticator = Authenticator(identities, last_used, settings.session_cookie_name)
     inference = Inference(settings, key, database, url, authenticator)
     eager_delivery = EagerDelivery(database, lambda: delivery_to(settings))
@@ -93,7 +94,8 @@ def build_state(settings: Settings) -> AppState:
         stream_slots=StreamSlots(settings.streams_per_principal),
         boot_limits=BootLimits(),
         heartbeats=heartbeats,
+        pulse=pulse,
         inference=inference,
         eager_delivery=eager_delivery,
-        parts=[identities, last_used, password_checks, event_feed, heartbeats, intake, inference, eager_delivery],
+        parts=[identities, last_used, password_checks, event_feed, heartbeats, pulse, inference, eager_delivery],
     )

@@ -62,13 +62,28 @@ class Dispatcher:
     async def _deliver(self, due: Sequence[OutboxMessage]) -> None:
         outcomes = await asyncio.gather(*(self._one(message) for message in due))
         delivered = [message.id for message, error in zip(due, outcomes, strict=True) if error is None]
+        alarming: list[tuple[OutboxMessage, AppError]] = []
         async with self._database.system() as session:
             if delivered:
                 await outbox.settle(session, delivered)
             for message, error in zip(due, outcomes, strict=True):
                 if error is not None:
                     delay_s = min(0.5 * 2 ** min(message.attempts, 6), LONGEST_DELAY_S)
-                    await outbox.postpone(session, message.id, error_code=error.code, delay_s=delay_s)
+                    if await outbox.postpone(session, message.id, error_code=error.code, delay_s=delay_s):
+                        alarming.append((message, error))
+        for message, error in alarming:
+            await self._alarm(message, error)
+
+    async def _alarm(self, message: OutboxMessage, error: AppError) -> None:
+        """Once for each message, whichever dispatcher comes first. One that dies in between leaves it to the next attempt."""
+        async with self._database.system() as session:
+            is_first = await outbox.alarm(session, message.id)
+        if is_first:
+            minutes = outbox.ALARM_AFTER_S / 60
+            logger.error(
+                "message %s to %s cannot be delivered for %.0f minutes (%s); it is tried again until it is",
+                message.id, message.workflow_id, minutes, error.code,
+            )  # fmt: skip
 
     async def _one(self, message: OutboxMessage) -> AppError | None:
         async with self._slots:

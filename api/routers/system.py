@@ -36,12 +36,13 @@ async def read_health(state: State) -> Health:
         raise ServiceUnavailable("the database does not answer", code="DATABASE_UNAVAILABLE", retry_after_s=2)
     used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
     return Health(
-        status="healthy",
+        status="degraded" if state.pulse.stuck_messages else "healthy",
         database="connected",
         version=VERSION,
         timestamp=utc_now(),
         brains=Brains(),
         memory=Memory(used=f"{used // 1_000_000}MB", total=f"{total // 1_000_000}MB"),
+        stuck_messages=state.pulse.stuck_messages,
     )
 
 

@@ -1,5 +1,7 @@
 """What the process says about itself."""
 
+from typing import Literal
+
 from api.schemas.base import Moment, ResponseModel
 
 
@@ -19,14 +21,18 @@ class Memory(ResponseModel):
 
 
 class Health(ResponseModel):
-    """Both shapes of the contract in one (decision 8)."""
+    """Both shapes of the contract in one (decision 8), and what is not as it should be.
 
-    status: str
+    `degraded`: requests are answered, but `stuck_messages` of the outbox have not reached their workflows for ten minutes.
+    """
+
+    status: Literal["healthy", "degraded"]
     database: str
     version: str
     timestamp: Moment
     brains: Brains
     memory: Memory
+    stuck_messages: int
 
 
 class Version(ResponseModel):

@@ -11,7 +11,6 @@ from models.domain.instances.heartbeats import Heartbeat, Outcome
 LONGEST_INTAKE_GAP_S = 15.0
 """Without word of an API process for this long, heartbeats may have been lost: an agent's silence says nothing then."""
 
-NOTE_INTAKE = text("SELECT note_heartbeat_intake(:longest_gap_s)")
 RECORD = text("SELECT ordinal, outcome FROM record_heartbeats(CAST(:entries AS jsonb))")
 
 
@@ -24,11 +23,6 @@ async def record(session: AsyncSession, heartbeats: Sequence[Heartbeat]) -> list
     rows = (await session.execute(RECORD, {"entries": entries.decode()})).all()
     outcomes = {ordinal: Outcome(outcome) for ordinal, outcome in rows}
     return [outcomes[ordinal] for ordinal in range(len(heartbeats))]
-
-
-async def note_intake(session: AsyncSession) -> None:
-    """Heartbeats are taken now. To be said every few seconds by each process that takes them."""
-    await session.execute(NOTE_INTAKE, {"longest_gap_s": LONGEST_INTAKE_GAP_S})
 
 
 def _entry(ordinal: int, heartbeat: Heartbeat) -> dict[str, object]:

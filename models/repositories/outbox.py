@@ -13,7 +13,11 @@ from models.tables.operations import OutboxRow
 
 CLAIM = text("SELECT * FROM claim_outbox(:most, :lease_s)")
 SETTLE = text("SELECT settle_outbox(:ids)").bindparams(bindparam("ids", type_=postgresql.ARRAY(postgresql.UUID)))
-POSTPONE = text("SELECT postpone_outbox(:id, :error_code, :delay_s)")
+POSTPONE = text("SELECT postpone_outbox(:id, :error_code, :delay_s, :alarm_after_s)")
+ALARM = text("SELECT alarm_outbox(:id)")
+
+ALARM_AFTER_S = 600.0
+"""A message that has failed for so long, or that nobody took up for so long, is an alarm (DESIGN rule 7)."""
 
 
 def new(
@@ -72,5 +76,17 @@ async def settle(session: AsyncSession, ids: Sequence[UUID]) -> None:
     await session.execute(SETTLE, {"ids": list(ids)})
 
 
-async def postpone(session: AsyncSession, message_id: UUID, *, error_code: str, delay_s: float) -> None:
-    await session.execute(POSTPONE, {"id": message_id, "error_code": error_code, "delay_s": delay_s})
+async def postpone(session: AsyncSession, message_id: UUID, *, error_code: str, delay_s: float) -> bool:
+    """True when the message has failed for `ALARM_AFTER_S`, by the database's clock, and nobody has raised the alarm yet."""
+    values = {"id": message_id, "error_code": error_code, "delay_s": delay_s, "alarm_after_s": ALARM_AFTER_S}
+    is_due: bool | None = (await session.execute(POSTPONE, values)).scalar_one()
+    return bool(is_due)
+
+
+async def alarm(session: AsyncSession, message_id: UUID) -> bool:
+    """Raise the alarm of an undelivered message: on its row, in its organization's action log. True for the first to do so.
+
+    In a transaction of its own: the organization's stream stays locked until that ends.
+    """
+    is_first: bool = (await session.execute(ALARM, {"id": message_id})).scalar_one()
+    return is_first

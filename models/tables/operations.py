@@ -48,6 +48,7 @@ class OutboxRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_outbox_due", "next_attempt_at", "id", postgresql_where="delivered_at IS NULL"),
         Index("ix_outbox_delivered", "delivered_at", postgresql_where="delivered_at IS NOT NULL"),
+        Index("ix_outbox_alarmed", "alarmed_at", postgresql_where="delivered_at IS NULL AND alarmed_at IS NOT NULL"),
     )
 
     id: UUID = primary_key()
@@ -60,6 +61,8 @@ class OutboxRow(SQLModel, table=True):
     next_attempt_at: datetime = moment(default_now=True)
     attempts: int = 0
     last_error_code: str | None = text(nullable=True)
+    failing_since: datetime | None = moment(nullable=True)
+    alarmed_at: datetime | None = moment(nullable=True)
     delivered_at: datetime | None = moment(nullable=True)
 
 

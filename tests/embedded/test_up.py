@@ -19,6 +19,7 @@ import pytest
 from models.settings import Settings
 from models.settings.derived import DatabaseRole, database_url
 from tests.embedded.driver import PARTS, Up, command, environment, forget, shown_on_a_terminal, started, wait_for
+from tests.embedded.stand_in import HEALTH
 
 pytestmark = pytest.mark.timeout(180)  # several whole stacks one after the other, on a machine that may be busy
 
@@ -266,6 +267,20 @@ def test_status_and_down_find_it_from_elsewhere(run: Up) -> None:
     assert command(run.env, "status").returncode == 1
     again = command(run.env, "down")
     assert (again.returncode, "does not run" in again.stdout) == (0, True)
+
+
+def test_status_says_that_messages_are_stuck(shared: Up) -> None:
+    said = shared.home / HEALTH
+    said.write_text(json.dumps({"status": "degraded", "stuck_messages": 3}))
+    try:
+        shown, table = command(shared.env, "status", "--json"), command(shared.env, "status")
+    finally:
+        said.unlink()
+    parts = {part["name"]: (part["health"], part["stuck_messages"]) for part in json.loads(shown.stdout)["parts"]}
+    assert (shown.returncode, table.returncode) == (1, 1)
+    assert parts == {name: ("degraded", 3) if name == "api" else ("ok", None) for name in PARTS}
+    assert "Messages that do not reach their workflows: 3" in table.stdout
+    assert command(shared.env, "status").returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [["status", "--jsn"], ["down", "--instances", "now"], ["up", "--fast"]])

@@ -20,6 +20,7 @@ from workers.embedded.ports import accepts
 
 RUNNING, NOT_RUNNING = 0, 1
 PROBE_TIMEOUT_S = 2.0
+LONGEST_ANSWER_BYTES = 65_536
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -40,6 +41,7 @@ def _look_at(part: Mapping[str, object]) -> dict[str, object]:
     """The recorded part as it is now: the process is looked up and the port is tried, not taken from the record."""
     identity = identity_from(part.get("process"))
     alive = identity is not None and identity.find() is not None
+    health, stuck = _health(part) if alive else ("down", None)
     return {
         "name": part.get("name"),
         "state": part.get("state") if alive else "down",
@@ -48,30 +50,46 @@ def _look_at(part: Mapping[str, object]) -> dict[str, object]:
         "restarts": part.get("restarts"),
         "port": part.get("port"),
         "url": part.get("url"),
-        "health": _health(part) if alive else "down",
+        "health": health,
+        "stuck_messages": stuck,
     }
 
 
-def _health(part: Mapping[str, object]) -> str:
+def _health(part: Mapping[str, object]) -> tuple[str, int | None]:
+    """In a word, and the messages that are stuck in the outbox; None from a part that does not say."""
     port, url = part.get("port"), part.get("url")
     if isinstance(url, str):
-        return "ok" if _answers(url) else "no answer"
+        return _asked(url)
     if isinstance(port, int):
-        return "ok" if accepts(port) else "no answer"
-    return "ok" if part.get("state") == "ready" else str(part.get("state"))
+        return "ok" if accepts(port) else "no answer", None
+    return "ok" if part.get("state") == "ready" else str(part.get("state")), None
 
 
-def _answers(url: str) -> bool:
-    """Whether an HTTP server that is not failing answers there."""
+def _asked(url: str) -> tuple[str, int | None]:
+    """What the HTTP server there says of itself; one that answers without failing, and says nothing, is well."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", "/health")
-        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+        answer = connection.getresponse()
+        if answer.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "no answer", None
+        said = _object(answer.read(LONGEST_ANSWER_BYTES))
     except (OSError, http.client.HTTPException):
-        return False
+        return "no answer", None
     finally:
         connection.close()
+    stuck = said.get("stuck_messages")
+    return "degraded" if said.get("status") == "degraded" else "ok", stuck if isinstance(stuck, int) else None
+
+
+def _object(content: bytes) -> dict[str, object]:
+    """Empty for what is no JSON object, like a page of the web UI."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _seconds_since(moment: object) -> int | None:
@@ -101,5 +119,10 @@ def _show(home: Path, running: bool, parts: list[dict[str, object]], instances: 
             )
             table.add_row(*("" if cell is None else str(cell) for cell in row))
         console.print(table)
+        stuck = [part["stuck_messages"] for part in parts if part["stuck_messages"]]
+        if stuck:
+            console.print(
+                f"Messages that do not reach their workflows: {stuck[0]} (since ten minutes or more; see the worker's log)"
+            )
     if instances:
         console.print(f"Served instances on this machine: {len(instances)} (`quarterdeck down --instances` ends them)")

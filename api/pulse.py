@@ -1,0 +1,52 @@
+"""The round trip that this process makes to the database every 5 s, whoever asks it for something.
+
+It says that heartbeats are taken here: who judges an agent's silence must know whether anybody listened. It hears how many
+messages are stuck in the outbox: `/health` tells it to everybody, and no request may cost the database a count.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from models.base.errors import ServiceUnavailable
+from models.repositories import pulse
+from models.repositories.database import Database
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 5.0
+
+
+class Pulse:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._task: asyncio.Task[None] | None = None
+        self.stuck_messages = 0
+        """As of the last answer, at most `pulse.STUCK_COUNTED` of either kind."""
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="pulse")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with self._database.system() as session:
+                    stuck = await pulse.beat(session)
+                self._note(stuck)
+            except ServiceUnavailable:
+                logger.warning("the database is away: agents will be given their full time anew")
+            await asyncio.sleep(INTERVAL_S)
+
+    def _note(self, stuck: int) -> None:
+        """Only the turns are logged: messages that no dispatcher takes up have nobody else who would say so."""
+        if stuck and not self.stuck_messages:
+            logger.error("messages are stuck in the outbox: %d so far", stuck)
+        elif self.stuck_messages and not stuck:
+            logger.info("no message is stuck in the outbox any more")
+        self.stuck_messages = stuck

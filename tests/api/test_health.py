@@ -1,0 +1,46 @@
+"""`GET /health`: well, degraded by what is stuck in the outbox, and well again."""
+
+import asyncio
+import logging
+
+import pytest
+
+from api import pulse
+from models.settings import Settings
+from tests.api.conftest import People, RunningApi, running_api
+
+INSERT = """
+INSERT INTO outbox (id, organization_id, kind, workflow, workflow_id, payload, created_at, next_attempt_at, attempts, alarmed_at)
+VALUES (gen_random_uuid(), %s, 'start', 'Instance', 'instance/x', '{}', now(), now() + interval '1 hour', 9, now())
+"""
+
+
+async def until(api: RunningApi, status: str) -> dict[str, object]:
+    """What it says once it says so. It never answers with anything but 200: a degraded API works."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await api.client.get("/health")
+            assert answer.status_code == 200
+            said: dict[str, object] = answer.json()
+            if said["status"] == status:
+                return said
+            await asyncio.sleep(0.02)
+
+
+async def test_it_is_degraded_while_messages_are_stuck(
+    api_settings: Settings, people: People, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pulse, "INTERVAL_S", 0.05)
+    caplog.set_level(logging.INFO, "api.pulse")
+    for _ in range(2):
+        people.execute(INSERT, people.organization())
+    async with running_api(api_settings) as api:
+        said = await until(api, "degraded")
+        assert (said["stuck_messages"], said["database"]) == (2, "connected")
+        people.execute("UPDATE outbox SET delivered_at = now()")
+        assert (await until(api, "healthy"))["stuck_messages"] == 0
+    said_once = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "api.pulse"]
+    assert said_once == [
+        ("ERROR", "messages are stuck in the outbox: 2 so far"),
+        ("INFO", "no message is stuck in the outbox any more"),
+    ]
