@@ -1,5 +1,7 @@
 """The scan finds what it must: proven by planting, at every alignment."""
 
+import re
+import subprocess
 from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 
@@ -7,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from activities.adapters.local.folders import SECRETS_AND_STATE
+from models.settings.derived import KEY_FILE, POSTGRES_FILE
 from scripts.runtime_lock import ROOT
 from tests.secrets_scan import scan_bytes, scan_files
+from workers.embedded.home import Home
 
 SECRET = "p1anted~secret?ÿ>of-the-test"
 
@@ -53,8 +58,54 @@ def test_a_secret_too_short_to_search_for_is_refused() -> None:
         scan_bytes(b"", ["short"])
 
 
-@pytest.mark.parametrize("ignored", [".gitignore", ".dockerignore"])
-def test_files_that_hold_secrets_are_in_no_commit_and_no_image(ignored: str) -> None:
-    """As operators are told to make them: `.env` beside docker-compose.yml, and an `--admin-file admin.json`."""
-    lines = {line.strip("/ ") for line in (ROOT / ignored).read_text().splitlines()}
-    assert {".env", "admin.json", ".quarterdeck"} <= lines
+HOME = Home(Path("home"))
+SECRET_NAMES = (
+    ".env", ".env.production", "temporal.pem", "temporal.key",  # what operators are told to make
+    KEY_FILE, POSTGRES_FILE, HOME.run_record.name, HOME.temporal_database.name, f"{HOME.temporal_database.name}-wal",
+    HOME.simcloud_database.name, f"{HOME.simcloud_database.name}.token",
+    HOME.admin_file.name, f"{HOME.admin_file.name}.pending", f"{HOME.admin_file.name}.new",
+    *SECRETS_AND_STATE,
+    *(f".{name}.x1_y2z3" for name in (KEY_FILE, POSTGRES_FILE, *SECRETS_AND_STATE)),  # as they are written
+    f".quarterdeck/{KEY_FILE}", ".quarterdeck/postgres/data/base/1", ".quarterdeck/logs/api.log",
+)  # fmt: skip
+ANYWHERE = ("", "deploy/", "api/", "models/settings/x/", "homes/second/instances/m-1/")
+
+
+def docker_leaves_out(path: str) -> bool:
+    """Patterns are rooted, `*` stays within a name and `**` does not; a folder that is left out takes along what is in it."""
+    lines = [line.strip() for line in (ROOT / ".dockerignore").read_text().splitlines()]
+    patterns = [line.strip("/") for line in lines if line and not line.startswith("#")]
+    assert not [pattern for pattern in patterns if re.search(r"[!?\[\]\\]", pattern)], "not understood here"
+    spelled = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+    expressions = [
+        "".join(spelled.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*)", pattern))
+        for pattern in patterns
+    ]
+    return any(re.fullmatch(rf"{expression}(?:/.*)?", path) for expression in expressions)
+
+
+def git(*arguments: str, text: str = "") -> list[str]:
+    ran = subprocess.run(["git", *arguments], cwd=ROOT, input=text, capture_output=True, text=True, check=False)
+    assert ran.returncode in {0, 1}, ran.stderr
+    return [name for name in ran.stdout.split("\0") if name]
+
+
+def test_files_that_hold_secrets_are_in_no_commit_and_no_image_wherever_they_lie() -> None:
+    paths = [folder + name for folder in ANYWHERE for name in SECRET_NAMES]
+    assert set(git("check-ignore", "--no-index", "--stdin", "-z", text="\0".join(paths))) == set(paths)
+    assert [path for path in paths if not docker_leaves_out(path)] == []
+
+
+def test_nothing_of_the_product_is_left_out() -> None:
+    """Neither by git nor, of what the image copies, by docker."""
+    tracked = git("ls-files", "-z")
+    assert git("ls-files", "--cached", "--ignored", "--exclude-standard", "-z") == []
+    copied = [
+        word
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    needed = [path for path in tracked if path.split("/")[0] in copied]
+    assert len(needed) > 100
+    assert [path for path in needed if docker_leaves_out(path)] == []
