@@ -19,6 +19,7 @@ from api.http.line_limit import LineLimit
 from api.http.protocol import protocol_of
 from models.base.open_files import allow_open_files
 from models.settings import Settings, SettingsError, load_settings
+from models.settings.derived import check_home
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_START
     try:
         settings = load_settings()
+        check_home(settings)
         configure_logging(settings.log_level)
         running = server(settings)
     except SettingsError as error:

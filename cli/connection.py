@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from cli.failures import CommandFailed, ExitCode, wrong_usage
 from models.base.hosts import is_loopback
+from models.base.private_files import NotPrivate, read_private
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ADMIN_FILE = "admin.json"
@@ -34,12 +34,12 @@ def locate(api_url: str | None, environ: Mapping[str, str] = os.environ) -> Conn
     The key of `admin.json` is sent to the API of `admin.json` only, never to an address given by other means. A key of the
     environment goes where the caller said, by `api_url` or an explicit `QUARTERDECK_HOME`: a folder that somebody else filled may
     be the current one, and does not say where a key is sent (docs/decisions/0038-who-says-where-a-key-goes.md).
-    Raises CommandFailed (exit 2 for an address that is none, 4 without a key, or for a file that others can write).
+    Raises CommandFailed (exit 2 for an address that is none, 4 without a key, or for a file that is not the caller's alone).
     """
     chosen_home = environ.get("QUARTERDECK_HOME")
     admin_file = Path(chosen_home or ".quarterdeck").expanduser() / ADMIN_FILE
     key = environ.get("QUARTERDECK_API_KEY", "").strip()
-    admin = _read_admin_file(admin_file, is_chosen=bool(chosen_home)) if chosen_home or not key else {}
+    admin = _read_admin_file(admin_file) if chosen_home or not key else {}
     url = _checked_url(api_url or admin.get("api_url") or DEFAULT_URL)
     if key:
         return Connection(url, _checked_key(key, "QUARTERDECK_API_KEY"), "QUARTERDECK_API_KEY")
@@ -60,14 +60,19 @@ def locate(api_url: str | None, environ: Mapping[str, str] = os.environ) -> Conn
     return Connection(url, _checked_key(admin["api_key"], str(admin_file)), str(admin_file))
 
 
-def _read_admin_file(path: Path, *, is_chosen: bool) -> dict[str, str]:
-    """What the file holds; nothing when there is none. One that was not chosen has to be the caller's own."""
+def _read_admin_file(path: Path) -> dict[str, str]:
+    """What the file holds; nothing when there is none."""
     try:
-        with path.open(encoding="utf-8") as file:
-            _refuse_a_strangers(path, os.fstat(file.fileno()), is_chosen=is_chosen)
-            content = json.load(file)
+        content = json.loads(read_private(path))
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except NotPrivate as error:
+        raise CommandFailed(
+            f"{error}; it is not trusted",
+            code="BAD_ADMIN_FILE",
+            exit_code=ExitCode.AUTH,
+            hints=["Set QUARTERDECK_API_KEY, or run the command as the user who runs `quarterdeck up`."],
+        ) from None
     except PermissionError:
         raise CommandFailed(
             f"{path} belongs to another user",
@@ -80,19 +85,6 @@ def _read_admin_file(path: Path, *, is_chosen: bool) -> dict[str, str]:
     if not isinstance(content, dict):
         raise wrong_usage(f"{path} does not hold a JSON object", code="BAD_ADMIN_FILE")
     return {name: value for name, value in content.items() if isinstance(value, str)}
-
-
-def _refuse_a_strangers(path: Path, status: os.stat_result, *, is_chosen: bool) -> None:
-    """Judged by the open file, so that nobody exchanges it in between."""
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        why, hint = "can be written by others", f"If it is yours: chmod 600 {path}"
-    elif not is_chosen and status.st_uid != os.geteuid():
-        why, hint = "belongs to another user", "If it is meant, say so with QUARTERDECK_HOME."
-    else:
-        return
-    raise CommandFailed(
-        f"{path} {why} and is not trusted", code="BAD_ADMIN_FILE", exit_code=ExitCode.AUTH, hints=[hint]
-    )
 
 
 def _checked_url(url: str) -> str:

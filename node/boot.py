@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.private_files import read_json
+from node.private_files import NotPrivate, read_json
 
 BOOT_FILE = "boot.json"
 
@@ -34,6 +34,8 @@ def load_boot(home: Path) -> Boot:
     """The boot data in `home`. Raises BootError when it is absent, unreadable or incomplete."""
     try:
         data = read_json(home / BOOT_FILE)
+    except NotPrivate as error:
+        raise BootError(str(error)) from None
     except (OSError, ValueError) as error:
         raise BootError(f"{BOOT_FILE} cannot be read: {type(error).__name__}") from None
     if data is None:

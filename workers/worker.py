@@ -17,6 +17,7 @@ from models.base.open_files import allow_open_files
 from models.base.version import VERSION
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
+from models.settings.derived import check_home
 from workers.composition import QUEUES, WorkerObjects, compose, queues
 from workers.embedded.errors import StartError
 from workers.namespace import claim_namespace, installation
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         raise StartError(f"no such queue or provider: {', '.join(sorted(unknown))}; known: {', '.join(QUEUES)}")
     settings = load_settings()
+    check_home(settings)
     allow_open_files()
     configure_logging(settings.log_level)
     return asyncio.run(_run(settings, names))

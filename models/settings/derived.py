@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from models.base.private_files import NotPrivate, read_private
+from models.base.private_files import NotPrivate, check_folder, read_private
 from models.domain.keys import Purpose, decode_installation_key, derive_text
 from models.settings.settings import Environment, Settings, SettingsError
 
@@ -33,13 +33,31 @@ def installation_key(settings: Settings) -> bytes:
         return decode_installation_key(settings.installation_key.get_secret_value())
     path = settings.home / KEY_FILE
     try:
-        return decode_installation_key(read_private(path).strip())
+        return decode_installation_key(_of_home(path).strip())
     except FileNotFoundError:
         raise SettingsError(f"QUARTERDECK_INSTALLATION_KEY is not set and {path} does not exist") from None
     except NotPrivate as error:
         raise SettingsError(str(error)) from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} is not a readable installation key ({type(error).__name__})") from None
+
+
+def check_home(settings: Settings) -> None:
+    """Raises SettingsError for a home that others can write to or that belongs to somebody else. None is needed."""
+    try:
+        check_folder(settings.home)
+    except FileNotFoundError:
+        return
+    except NotPrivate as error:
+        raise SettingsError(f"{error}, or choose another folder with QUARTERDECK_HOME") from None
+    except OSError as error:
+        raise SettingsError(f"{settings.home} cannot be looked at ({type(error).__name__})") from None
+
+
+def _of_home(path: Path) -> str:
+    """The text of a file of the home that decides something. Raises NotPrivate, OSError, ValueError."""
+    check_folder(path.parent)
+    return read_private(path)
 
 
 def database_password(key: bytes, role: DatabaseRole) -> str:
@@ -67,7 +85,9 @@ def _embedded_server(home: Path) -> str:
     """The database of the server that `quarterdeck up` runs for this home, without user and password."""
     path = home / POSTGRES_FILE
     try:
-        port = int(json.loads(path.read_text())["port"])
+        port = int(json.loads(_of_home(path))["port"])
+    except NotPrivate as error:
+        raise SettingsError(str(error)) from None
     except (OSError, ValueError, KeyError) as error:
         reason = f"there is no embedded server in {home} ({type(error).__name__})"
         raise SettingsError(f"QUARTERDECK_DATABASE_URL is not set and {reason}") from None

@@ -15,6 +15,17 @@ UNDETERMINED_CALLS = frozenset(
     {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "os.urandom", "os.getenv", "uuid.uuid4", "open"}
 )
 STATE_NAMES = ("status", "state")
+READS_FILES_ITSELF = frozenset(
+    {
+        "api/http/swagger_ui.py",  # the assets of an installed package
+        "activities/runtime/client.py",  # certificates that a setting names
+        "models/repositories/seeding.py",  # a part of the product
+        "workers/embedded/postgres.py",  # PostgreSQL's own pid file: whom it names is looked at before anything is ended
+        "workers/embedded/processes.py",  # /proc, and the last line of a log, for people
+        "workers/fingerprints.py",  # a part of the product
+        "workers/record.py",  # a tool of developers
+    }
+)
 CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "typer", "rich", "click"})
 
 
@@ -126,6 +137,17 @@ def cli_imports(modules: Iterable[Module]) -> list[str]:
         for module in modules
         for name, _, node in imports(module.tree)
         if name.partition(".")[0] not in CLI_MAY_IMPORT | sys.stdlib_module_names
+    ]
+
+
+def files_believed(modules: Iterable[Module]) -> list[str]:
+    """What a file says is believed by the one rule of models/base/private_files.py: a file may be somebody else's."""
+    return [
+        f"{module.at(node)} calls {name}()"
+        for module in modules
+        if module.path not in READS_FILES_ITSELF
+        for name, node in calls(module.tree)
+        if name.rpartition(".")[2] in {"read_text", "read_bytes"} or name == "json.load"
     ]
 
 

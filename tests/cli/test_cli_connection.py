@@ -13,12 +13,19 @@ from cli.connection import DEFAULT_URL, locate
 from cli.failures import CommandFailed, ExitCode
 from tests.cli.command_line import CommandLine
 from tests.cli.scripted_api import API_KEY, ScriptedApi
+from tests.needs import need
 
 FILE_KEY = "sk-qd-" + "f1" * 32
 
 
+def private(file: Path, text: str) -> Path:
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
+
+
 def home_with(tmp_path: Path, **admin: object) -> dict[str, str]:
-    (tmp_path / "admin.json").write_text(json.dumps(admin))
+    private(tmp_path / "admin.json", json.dumps(admin))
     return {"QUARTERDECK_HOME": str(tmp_path)}
 
 
@@ -42,9 +49,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current folder that somebody else prepared."""
     folder = tmp_path / ".quarterdeck"
     folder.mkdir()
-    (folder / "admin.json").write_text(json.dumps({"api_url": "http://127.0.0.1:6666", "api_key": FILE_KEY}))
     monkeypatch.chdir(tmp_path)
-    return folder / "admin.json"
+    return private(folder / "admin.json", json.dumps({"api_url": "http://127.0.0.1:6666", "api_key": FILE_KEY}))
 
 
 def test_the_current_folder_does_not_say_where_a_key_of_the_environment_goes(
@@ -67,24 +73,28 @@ def test_a_chosen_home_says_where_a_key_of_the_environment_goes(tmp_path: Path):
     assert locate(None, environ).url == "http://127.0.0.1:8123"
 
 
-@pytest.mark.parametrize("mode", [0o666, 0o602, 0o620])
-def test_a_file_that_others_can_write_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int):
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o620, 0o644, 0o640])
+def test_a_file_that_others_can_write_or_read_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+):
     file = planted(tmp_path, monkeypatch)
     file.chmod(mode)
     for environ in ({}, {"QUARTERDECK_HOME": str(file.parent)}):
         with pytest.raises(CommandFailed) as refused:
             locate(None, environ)
         assert (refused.value.code, refused.value.exit_code) == ("BAD_ADMIN_FILE", ExitCode.AUTH)
+        assert FILE_KEY not in str(refused.value)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_a_file_of_another_user_is_used_only_by_who_chose_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_of_another_user_is_not_trusted_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    need(present=os.geteuid() == 0, what="root", install="run the tests as root")
     file = planted(tmp_path, monkeypatch)
     os.chown(file, 65_534, -1)
-    with pytest.raises(CommandFailed) as refused:
-        locate(None, {})
-    assert "another user" in str(refused.value)
-    assert locate(None, {"QUARTERDECK_HOME": str(file.parent)}).url == "http://127.0.0.1:6666"
+    for environ in ({}, {"QUARTERDECK_HOME": str(file.parent)}):
+        with pytest.raises(CommandFailed) as refused:
+            locate(None, environ)
+        assert "another user" in str(refused.value)
+        assert (refused.value.code, refused.value.exit_code) == ("BAD_ADMIN_FILE", ExitCode.AUTH)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -133,7 +143,7 @@ def test_an_address_that_is_none_is_wrong_usage(tmp_path: Path, url: str):
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "\x00", "42"])
 def test_a_broken_admin_file_is_one_clear_line(tmp_path: Path, content: str):
-    (tmp_path / "admin.json").write_text(content)
+    private(tmp_path / "admin.json", content)
     with pytest.raises(CommandFailed) as refused:
         locate(None, {"QUARTERDECK_HOME": str(tmp_path)})
     assert (refused.value.exit_code, refused.value.code) == (ExitCode.USAGE, "BAD_ADMIN_FILE")

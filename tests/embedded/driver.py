@@ -25,6 +25,8 @@ from workers.embedded.ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("postgres", "temporal", "simcloud", "api", "worker")
 TIMEOUT_S = 25.0
+SOMEBODY_ELSE = 65_534
+"""A uid that is not ours, to give files to."""
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:

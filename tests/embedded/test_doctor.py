@@ -2,12 +2,14 @@
 
 import errno
 import json
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from tests.embedded.driver import closed_to_us, command, environment
+from tests.embedded.driver import SOMEBODY_ELSE, closed_to_us, command, environment
+from tests.needs import need
 from workers.embedded import doctor, ports
 
 
@@ -50,6 +52,17 @@ def test_bad_settings_are_a_problem(tmp_path: Path) -> None:
 def test_a_home_under_a_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert not doctor.check_home(tmp_path / "file" / "home").ok
+
+
+def test_a_home_that_is_not_ours_alone_is_a_problem(tmp_path: Path) -> None:
+    assert doctor.check_home(tmp_path).ok
+    tmp_path.chmod(0o770)
+    assert "can be written by others" in doctor.check_home(tmp_path).text
+    tmp_path.chmod(0o700)
+    need(present=os.geteuid() == 0, what="root", install="run the tests as root")
+    os.chown(tmp_path, SOMEBODY_ELSE, -1)
+    found = doctor.check_home(tmp_path)
+    assert (found.ok, "belongs to another user" in found.text) == (False, True)
 
 
 def test_a_home_of_another_user_is_a_problem_among_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,9 @@ def test_a_first_start_that_was_killed_half_way_begins_anew(home: Path) -> None:
 def test_a_record_that_cannot_be_read_is_one_clear_line(home: Path) -> None:
     record = home / "postgres.json"
     record.write_text("{")
+    with pytest.raises(StartError, match=r"postgres\.json is open to others"):
+        postgres.prepare(home)
+    record.chmod(0o600)
     with pytest.raises(StartError, match=r"postgres\.json cannot be read"):
         postgres.prepare(home)
     record.unlink()

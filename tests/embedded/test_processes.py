@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.embedded.driver import closed_to_us
+from tests.embedded.driver import SOMEBODY_ELSE, closed_to_us
+from tests.needs import need
 from workers.__main__ import main as program
 from workers.embedded import processes
 from workers.embedded.errors import StartError
@@ -23,6 +24,15 @@ from workers.embedded.instances import end_instances, served_instances
 from workers.embedded.leftovers import end_leftovers
 from workers.embedded.processes import ProcessIdentity, ProcessSpec
 
+OF_A_HOME = (
+    ["status"],
+    ["down"],
+    ["up"],
+    ["worker"],
+    ["api"],
+    ["migrate"],
+    ["bootstrap", "--admin-file", "/nowhere/a"],
+)
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 DEAF = (
     sys.executable,
@@ -36,6 +46,7 @@ for line in open("/proc/self/status"):
 """
 AGENT = """
 import fcntl, json, os, sys, time
+os.umask(0o077)
 lock = open("agent.lock", "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
 open("agent.json", "w").write(json.dumps({"pid": os.getpid()}))
@@ -209,12 +220,42 @@ def test_a_home_that_others_can_write_is_one_line(
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
     for mode in (0o770, 0o702):
         tmp_path.chmod(mode)
-        for name in ("status", "down", "up"):
-            assert program([name]) == 2
+        for command in OF_A_HOME:
+            assert program(command) == 2
             out, err = capsys.readouterr()
             assert (out, err.count("\n")) == ("", 1)
             assert f"{tmp_path} can be written by others" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_that_belongs_to_somebody_else_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need(present=os.geteuid() == 0, what="root", install="run the tests as root")
+    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
+    os.chown(tmp_path, SOMEBODY_ELSE, -1)
+    for command in OF_A_HOME:
+        assert program(command) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert f"{tmp_path} belongs to another user" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["installation.key", "postgres.json"])
+def test_a_file_of_the_home_that_others_can_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    home = open_home(tmp_path / "home")
+    ensure_key(home)
+    write_private(home.path / "postgres.json", json.dumps({"folder": "x", "port": 1, "password": "planted"}))
+    (home.path / name).chmod(0o644)
+    monkeypatch.setenv("QUARTERDECK_HOME", str(home.path))
+    for command in OF_A_HOME[3:]:
+        assert program(command) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert f"{home.path / name} is open to others" in err
 
 
 def test_a_record_that_was_planted_ends_nobody(
@@ -251,7 +292,7 @@ def test_served_instances_are_found_by_their_lock_and_ended_on_request(tmp_path:
     for name in ("alive", "dead", "impostor"):
         (tmp_path / name).mkdir()
     (tmp_path / "dead" / "agent.lock").touch()
-    (tmp_path / "dead" / "agent.json").write_text(json.dumps({"pid": os.getpid()}))
+    write_private(tmp_path / "dead" / "agent.json", json.dumps({"pid": os.getpid()}))
     with (
         subprocess.Popen(
             [sys.executable, "-c", AGENT], cwd=tmp_path / "alive", stdout=subprocess.PIPE, start_new_session=True
@@ -261,8 +302,11 @@ def test_served_instances_are_found_by_their_lock_and_ended_on_request(tmp_path:
         assert agent.stdout is not None
         agent.stdout.readline()
         fcntl.flock(lock, fcntl.LOCK_EX)  # held, but by somebody else than the file beside it says
-        (tmp_path / "impostor" / "agent.json").write_text(json.dumps({"pid": agent.pid}))
+        write_private(tmp_path / "impostor" / "agent.json", json.dumps({"pid": agent.pid}))
         assert [served.folder.name for served in served_instances(tmp_path)] == ["alive"]
+        (tmp_path / "alive" / "agent.json").chmod(0o660)
+        assert served_instances(tmp_path) == [], "whoever could write the file could name any process"
+        (tmp_path / "alive" / "agent.json").chmod(0o600)
         assert end_instances(tmp_path) == 1
         assert agent.wait(5) == -signal.SIGTERM
     assert served_instances(tmp_path) == []

@@ -61,7 +61,9 @@ class NodeMachine:
         self.write_boot(boot | changes)
 
     def write_boot(self, boot: dict[str, Any]) -> None:
-        (self.home / "boot.json").write_text(json.dumps(boot))
+        file = self.home / "boot.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(boot))
 
     async def start(self) -> None:
         await asyncio.to_thread(launch, self.home)

@@ -65,7 +65,7 @@ class TestReporting:
         node = machine()
         await node.start()
         await until(plane.serves, 30)
-        assert {name: oct(mode) for name, mode in node.modes().items() if name != "boot.json" and mode & 0o077} == {}
+        assert {name: oct(mode) for name, mode in node.modes().items() if mode & 0o077} == {}
         for secret in (BOOTSTRAP_TOKEN, WORKER_TOKEN, SERVING_KEY):
             for process in (node.agent, *node.model_servers()):
                 assert secret not in " ".join(process.cmdline())
@@ -246,6 +246,16 @@ class TestModelFiles:
         assert (done.returncode, done.stderr) == (2, b"")
         (line,) = node.log.splitlines()
         assert "boot.json" in line
+
+    async def test_boot_data_that_others_could_have_written_is_not_believed(self, machine: MachineFactory) -> None:
+        node = machine()
+        (node.home / "boot.json").chmod(0o664)
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-m", "node", "--home", str(node.home)], check=False, timeout=20
+        )
+        assert done.returncode == 2
+        (line,) = node.log.splitlines()
+        assert "boot.json is open to others or not ours" in line
 
 
 async def test_only_one_agent_runs_in_a_folder(machine: MachineFactory, plane: ControlPlane) -> None:

@@ -252,6 +252,16 @@ class TestRefusals:
         order.write_text(text)
         await local.delete(made.provider_instance_id, "local")
 
+    @pytest.mark.parametrize("name", ["machine.json", "agent.json"])
+    async def test_what_others_can_write_is_not_believed(self, local: LocalCompute, folder: Path, name: str) -> None:
+        made = await running(local, (await local.create(spec(), boot())).provider_instance_id)
+        file = folder / made.provider_instance_id / name
+        file.chmod(0o660)
+        with pytest.raises(ProviderUnavailable, match="is not private"):
+            await local.describe(made.provider_instance_id, "local")
+        file.chmod(0o600)
+        await local.delete(made.provider_instance_id, "local")
+
 
 async def test_the_agent_inherits_no_secret_and_no_descriptor(
     local: LocalCompute, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -122,7 +122,14 @@ def check_clock() -> Finding:
 
 
 def check_home(home: Path) -> Finding:
+    from models.base.private_files import NotPrivate, check_folder
+
     folder = _nearest(home)
+    if folder == home:
+        try:
+            check_folder(home)
+        except NotPrivate as error:
+            return Finding("home", ok=False, text=f"{error}, or choose another folder with QUARTERDECK_HOME")
     writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     return Finding("home", writable, str(home), "It is not writable: choose another with QUARTERDECK_HOME")
 

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.base.private_files import ROOT_UID, NotPrivate, read_private
+from models.base.private_files import NotPrivate, check_folder, read_private
 from models.settings.derived import KEY_FILE
 from workers.embedded.errors import StartError
 
 OPEN_TO_POSTGRES, PRIVATE = 0o711, 0o700
-WRITABLE_BY_OTHERS = 0o022
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,11 @@ def is_locked(home: Home) -> bool:
 
 
 def _refuse_open_or_foreign(path: Path) -> None:
-    """Whoever may write to a home says what is ended and with which key things are sealed. A group counts as others."""
-    found = path.stat()
-    if found.st_uid not in {os.geteuid(), ROOT_UID}:
-        raise StartError(
-            f"{path} belongs to another user: run this as that user, or choose another folder with QUARTERDECK_HOME"
-        )
-    if found.st_mode & WRITABLE_BY_OTHERS:
-        raise StartError(f"{path} can be written by others: if it is yours, `chmod go-w {path}`")
+    """Whoever may write to a home says what is ended and with which key things are sealed."""
+    try:
+        check_folder(path)
+    except NotPrivate as error:
+        raise StartError(f"{error}, or choose another folder with QUARTERDECK_HOME") from None
 
 
 def _opened(home: Home, flags: int) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from models.base.private_files import NotPrivate, read_private
 from workers.embedded.processes import end, identify
 
 LOCK_FILE, STATUS_FILE = "agent.lock", "agent.json"
@@ -29,7 +30,10 @@ class ServedInstance:
 
 
 def served_instances(instances_dir: Path) -> list[ServedInstance]:
-    """Those whose agent is alive. The lock decides; the process id beside it must be of a process that has the lock open."""
+    """Those whose agent is alive. The lock decides; the process id beside it must be of a process that has the lock open.
+
+    A file with the process id that others can write is not believed: it says what `down --instances` ends.
+    """
     if not instances_dir.is_dir():
         return []
     candidates = (_agent_of(folder) for folder in sorted(instances_dir.iterdir()))
@@ -56,9 +60,9 @@ def _agent_of(folder: Path) -> ServedInstance | None:
     if not _is_held(lock):
         return None
     try:
-        pid = int(json.loads((folder / STATUS_FILE).read_text())["pid"])
+        pid = int(json.loads(read_private(folder / STATUS_FILE))["pid"])
         holds = any(Path(file.path) == lock.resolve() for file in psutil.Process(pid).open_files())
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (NotPrivate, OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
     return ServedInstance(folder, pid) if holds else None
 

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from models.base.clock import utc_now
+from models.base.private_files import NotPrivate, read_private
 from models.settings.derived import EMBEDDED_DATABASE, POSTGRES_FILE, DatabaseRole
 from workers.embedded import postgres_files as files
 from workers.embedded.account import Account, account_for_postgres
@@ -97,9 +98,11 @@ def prepare(home: Path, overrides: Mapping[str, str] | None = None) -> PostgresS
 
 def _read_record(path: Path) -> dict[str, object] | None:
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(read_private(path))
     except FileNotFoundError:
         return None
+    except NotPrivate as error:
+        raise StartError(str(error)) from None
     except (OSError, ValueError) as error:
         raise StartError(f"{path} cannot be read ({type(error).__name__}); it holds the database's password") from None
     return dict(record)

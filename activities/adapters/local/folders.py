@@ -26,6 +26,7 @@ from typing import ClassVar, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from models.base.errors import ProviderUnavailable
+from models.base.private_files import NotPrivate, read_private
 from models.ports.compute import BootData, MachineSpec
 
 LOCK_WAIT_S = 30.0
@@ -211,9 +212,13 @@ def _moment(path: Path) -> datetime | None:
 
 def _read(path: Path, model: type[Stored]) -> Stored | None:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_private(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except NotPrivate:
+        raise ProviderUnavailable(
+            f"{path.parent.name}/{path.name} is not private to this user: whoever can write it decides what is ended"
+        ) from None
     try:
         return model.model_validate_json(text)
     except ValidationError:
