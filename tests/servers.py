@@ -14,16 +14,19 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from models.migrations import upgrade
-from models.settings.derived import DatabaseRole, as_role
+from models.settings.derived import OWNER_ROLE, DatabaseRole, as_owner, as_role
 from workers.embedded import postgres, processes
 from workers.embedded.ports import free_port
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.processes import ProcessSpec
 from workers.embedded.temporal import TemporalServer
+from workers.migrate import prepare_database
 
 TEST_CODEC_KEY = b"a key that only tests use: 32 by"
 STARTUP_TIMEOUT_S = 30.0
 TEMPLATE = "quarterdeck_template"
+MIGRATOR = "quarterdeck_migrator"
+"""Logs in, and has no right to anything before it becomes the owner role. No superuser: no test has more rights than it names."""
 PER_TEST_CLUSTER = {"fsync": "off", "max_connections": "250", "scram_iterations": "1", "authentication_timeout": "5s"}
 """A test database need not survive a power cut; it does survive a kill -9. Thousands of sign-ins with passwords that nobody could
 guess need not be slow, and one that a test broke off half-way must not hold up the end of its database for a minute.
@@ -32,12 +35,17 @@ guess need not be slow, and one that a test broke off half-way must not hold up 
 
 @dataclass(frozen=True)
 class TestDatabase:
-    """A migrated database of its own. `owner`, `worker` and `api` are the URLs of the three roles, `admin` a superuser's."""
+    """A migrated database of its own.
+
+    `worker` and `api` are the URLs of those roles, `migrator` is that of a member of the owner role who has to become it first,
+    `owner` the same one having done so, `admin` a superuser's.
+    """
 
     __test__ = False
 
     name: str
     admin: str = field(repr=False)
+    migrator: str = field(repr=False)
     owner: str = field(repr=False)
     worker: str = field(repr=False)
     api: str = field(repr=False)
@@ -52,26 +60,37 @@ class TestPostgres:
         self.server = server
         self._passwords = {role: secrets.token_urlsafe(16) for role in DatabaseRole}
         self._numbers = itertools.count(1)
-        server.provision(self._passwords, TEMPLATE)
-        upgrade(as_role(server.url(TEMPLATE), DatabaseRole.OWNER, self._passwords[DatabaseRole.OWNER]))
+        self._migrators = secrets.token_urlsafe(16)
+        server.ensure_database(TEMPLATE)
+        prepare_database(server.url(TEMPLATE), self._passwords)
+        with self._connect() as admin:
+            admin.execute(
+                sql.SQL("CREATE ROLE {} LOGIN NOINHERIT IN ROLE {} PASSWORD {}").format(
+                    sql.Identifier(MIGRATOR), sql.Identifier(OWNER_ROLE), sql.Literal(self._migrators)
+                )
+            )
+            _run(admin, "GRANT CONNECT ON DATABASE {} TO {}", TEMPLATE, MIGRATOR)
+        upgrade(as_owner(self._migrators_url(TEMPLATE)))
 
     def create(self) -> TestDatabase:
         """A new database, as the migrations leave it."""
         name = f"test_{next(self._numbers)}"
         with self._connect() as admin:
             # by files, which is quicker than through the log where nothing is synced to the disk
-            _run(
-                admin, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {}", name, TEMPLATE, DatabaseRole.OWNER
-            )
+            _run(admin, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {}", name, TEMPLATE, OWNER_ROLE)
             _run(admin, "REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
-            _run(admin, "GRANT CONNECT ON DATABASE {} TO {}, {}", name, DatabaseRole.WORKER, DatabaseRole.API)
+            _run(admin, "GRANT CONNECT ON DATABASE {} TO {}, {}, {}", name, MIGRATOR, *DatabaseRole)
         url = self.server.url(name)
         urls = {role: as_role(url, role, password) for role, password in self._passwords.items()}
-        return TestDatabase(name, url, urls[DatabaseRole.OWNER], urls[DatabaseRole.WORKER], urls[DatabaseRole.API])
+        migrator = self._migrators_url(name)
+        return TestDatabase(name, url, migrator, as_owner(migrator), urls[DatabaseRole.WORKER], urls[DatabaseRole.API])
 
     def drop(self, database: TestDatabase) -> None:
         with self._connect() as admin:
             _run(admin, "DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)
+
+    def _migrators_url(self, database: str) -> str:
+        return self.server.url(database, MIGRATOR, self._migrators)
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
         return psycopg.connect(self.server.url("postgres"), autocommit=True)

@@ -22,7 +22,7 @@ from models.repositories import founding
 from models.repositories.database import Database
 from models.repositories.seeding import Host, seed
 from models.settings import Settings, SettingsError, load_settings
-from models.settings.derived import DatabaseRole, database_url, public_url, temporal_ui_url
+from models.settings.derived import admin_url, as_owner, public_url, temporal_ui_url
 from workers.admin_file import NOT_SET, AdminCredentials, AdminFile, AdminFileError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -58,7 +58,7 @@ async def bootstrap(settings: Settings, file: AdminFile) -> AdminCredentials | N
 
     Raises SettingsError, AdminFileError, OSError (the file cannot be written: then nothing was committed), AppError.
     """
-    url = database_url(settings, DatabaseRole.OWNER)
+    url = as_owner(admin_url(settings))
     database = Database(url, pool_size=1, application_name="quarterdeck bootstrap")
     try:
         async with database.system() as session:

@@ -8,8 +8,15 @@ import psycopg
 from pydantic import SecretStr
 
 from models.migrations import ensure_roles, upgrade
-from models.settings import Settings
-from models.settings.derived import DatabaseRole, as_role, database_password, database_url, installation_key
+from models.settings import Settings, SettingsError
+from models.settings.derived import (
+    OWNER_ROLE,
+    DatabaseRole,
+    admin_url,
+    as_owner,
+    database_password,
+    installation_key,
+)
 
 PATIENCE_S = 30.0
 """A server that starts with everything else may listen later than its container says that it is there."""
@@ -20,23 +27,23 @@ CONNECT_TIMEOUT_S = 5
 def migrate(settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
     """Running it again changes nothing. A superuser's URL is used to make the roles; tables belong to the owner role.
 
-    Raises SettingsError, psycopg.OperationalError: after `patience_s` for a server that does not answer, at once for one
-    that turns this user away.
+    Raises SettingsError (an owner role that could log in, and that this user cannot change), psycopg.OperationalError: after
+    `patience_s` for a server that does not answer, at once for one that turns this user away.
     """
-    url = database_url(settings, DatabaseRole.OWNER)
+    url = admin_url(settings)
     if _is_superuser(url, patience_s):
-        passwords = _passwords(settings)
-        prepare_database(url, passwords)
-        url = as_role(url, DatabaseRole.OWNER, passwords[DatabaseRole.OWNER])
-    upgrade(url)
+        prepare_database(url, _passwords(settings))
+    else:
+        _refuse_an_owner_that_logs_in(url)
+    upgrade(as_owner(url))
 
 
-def prepare_database(admin_url: str, passwords: Mapping[DatabaseRole, str]) -> None:
-    """The three roles with these passwords, and pgvector, which only a superuser may create."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
+def prepare_database(superuser_url: str, passwords: Mapping[DatabaseRole, str]) -> None:
+    """The roles, with these passwords, and pgvector, which only a superuser may create."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning")
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    ensure_roles(admin_url, passwords)
+    ensure_roles(superuser_url, passwords)
 
 
 def _connected(url: str, patience_s: float) -> psycopg.Connection:
@@ -62,6 +69,17 @@ def _is_superuser(url: str, patience_s: float) -> bool:
     with _connected(url, patience_s) as connection:
         row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     return row == (True,)
+
+
+def _refuse_an_owner_that_logs_in(url: str) -> None:
+    """A password that opens the owner role opens every row: nobody is to have one, and only a superuser can take it away."""
+    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        row = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (OWNER_ROLE,)).fetchone()
+    if row != (False,):
+        raise SettingsError(
+            f"{OWNER_ROLE} must exist and be unable to log in: give QUARTERDECK_DATABASE_URL a superuser's URL once, or see"
+            " docs/operating.md"
+        )
 
 
 def _passwords(settings: Settings) -> dict[DatabaseRole, str]:

@@ -22,7 +22,7 @@ def _config(owner_url: str | None = None) -> Config:
 
 
 def upgrade(owner_url: str, revision: str = "head") -> None:
-    """Bring the database to `revision`, connected as the owner role. Running it again changes nothing.
+    """Bring the database to `revision`. `owner_url` becomes the owner role (`as_owner`). Running it again changes nothing.
 
     Two processes that start together wait for each other (advisory lock in `env.py`).
     """

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -150,15 +150,22 @@ class Database:
 
 
 def _engine(url: str, pool_size: int, application_name: str, **options: Any) -> AsyncEngine:
+    address = make_url(driver_url(url))
+    given = address.query.get("options", ())  # whom the session becomes, for one: nothing of it is lost
+    session_options = " ".join((*((given,) if isinstance(given, str) else given), PLAN_ONCE))
     return create_async_engine(
-        driver_url(url),
+        address,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_pre_ping=False,
         json_deserializer=orjson.loads,
         hide_parameters=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": application_name, "options": PLAN_ONCE},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": application_name,
+            "options": session_options,
+        },
         **options,
     )
 

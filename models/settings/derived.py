@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -14,15 +14,19 @@ from models.settings.settings import Environment, Settings, SettingsError
 KEY_FILE = "installation.key"
 POSTGRES_FILE = "postgres.json"
 EMBEDDED_DATABASE = "quarterdeck"
+EMBEDDED_SUPERUSER = "postgres"
 TEMPORAL_PORT = 7233
 SIMCLOUD_BESIDE_API = 900
 LAST_PORT = 65_535
 
 
-class DatabaseRole(StrEnum):
-    """The three database roles (decision 3 of the design: row-level security). Their names are those of the server."""
+OWNER_ROLE = "quarterdeck_owner"
+"""Everything in the database belongs to it. It cannot log in: `migrate` and `bootstrap` log in as another role and become it."""
 
-    OWNER = "quarterdeck_owner"
+
+class DatabaseRole(StrEnum):
+    """The roles that processes log in as, both bound by row-level security. Their names are those of the server."""
+
     WORKER = "quarterdeck_worker"
     API = "quarterdeck_api"
 
@@ -67,31 +71,37 @@ def database_password(key: bytes, role: DatabaseRole) -> str:
 
 def database_url(settings: Settings, role: DatabaseRole) -> str:
     """The URL with which a process of this role connects. It holds a password: never log it. Raises SettingsError."""
-    explicit = {
-        DatabaseRole.OWNER: settings.database_url,
-        DatabaseRole.WORKER: settings.database_url_worker,
-        DatabaseRole.API: settings.database_url_api,
+    explicit, variable = {
+        DatabaseRole.WORKER: (settings.database_url_worker, "QUARTERDECK_DATABASE_URL_WORKER"),
+        DatabaseRole.API: (settings.database_url_api, "QUARTERDECK_DATABASE_URL_API"),
     }[role]
     if explicit is not None:
         return explicit.get_secret_value()
-    variable = {DatabaseRole.OWNER: "", DatabaseRole.WORKER: "_WORKER", DatabaseRole.API: "_API"}[role]
     if settings.environment is Environment.PRODUCTION:
-        raise SettingsError(f"QUARTERDECK_DATABASE_URL{variable} is not set")
-    server = settings.database_url.get_secret_value() if settings.database_url else _embedded_server(settings.home)
-    return as_role(server, role, database_password(installation_key(settings), role))
+        raise SettingsError(f"{variable} is not set")
+    return as_role(admin_url(settings), role, database_password(installation_key(settings), role))
 
 
-def _embedded_server(home: Path) -> str:
-    """The database of the server that `quarterdeck up` runs for this home, without user and password."""
-    path = home / POSTGRES_FILE
+def admin_url(settings: Settings) -> str:
+    """The URL with which `migrate` logs in: a superuser's, or that of a member of the owner role. Raises SettingsError."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    if settings.environment is Environment.PRODUCTION:
+        raise SettingsError("QUARTERDECK_DATABASE_URL is not set")
+    path = settings.home / POSTGRES_FILE
     try:
-        port = int(json.loads(_of_home(path))["port"])
+        record = json.loads(_of_home(path))
+        return embedded_url(int(record["port"]), str(record["password"]))
     except NotPrivate as error:
         raise SettingsError(str(error)) from None
     except (OSError, ValueError, KeyError) as error:
-        reason = f"there is no embedded server in {home} ({type(error).__name__})"
+        reason = f"there is no embedded server in {settings.home} ({type(error).__name__})"
         raise SettingsError(f"QUARTERDECK_DATABASE_URL is not set and {reason}") from None
-    return f"postgresql://127.0.0.1:{port}/{EMBEDDED_DATABASE}"
+
+
+def embedded_url(port: int, password: str, *, database: str = EMBEDDED_DATABASE, user: str = EMBEDDED_SUPERUSER) -> str:
+    """A database of the server that `quarterdeck up` runs."""
+    return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{port}/{database}"
 
 
 def as_role(url: str, role: DatabaseRole, password: str) -> str:
@@ -99,6 +109,14 @@ def as_role(url: str, role: DatabaseRole, password: str) -> str:
     parts = urlsplit(url)
     server = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{role.value}:{quote(password, safe='')}@{server}"))
+
+
+def as_owner(url: str) -> str:
+    """The same log-in, which becomes the owner role before its first statement. The options that the URL has stay."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query["options"] = f"{query.get('options', '')} -c role={OWNER_ROLE}".strip()
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
 
 
 def public_url(settings: Settings) -> str:

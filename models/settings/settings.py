@@ -95,7 +95,8 @@ class Settings(BaseSettings):
 
     # -- Database
     database_url: SecretStr | None = None
-    """PostgreSQL URL of the owner role, or of a superuser: `migrate` then makes the roles. Not set: the embedded server."""
+    """For `migrate` and `bootstrap` alone: PostgreSQL URL of a superuser, or of a member of `quarterdeck_owner`.
+    Not set: the embedded server."""
     database_url_worker: SecretStr | None = None
     """URL of the worker role. Development default: `database_url` with role `quarterdeck_worker`."""
     database_url_api: SecretStr | None = None

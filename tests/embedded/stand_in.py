@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
+import psycopg
+
 HEALTH = "health.json"
 """In the home: what `api` says of its health, where a test has written something there."""
 
@@ -38,7 +40,8 @@ def broken(*_: str) -> None:
 
 
 def migrate(*_: str) -> None:
-    print("migrated")
+    with psycopg.connect(os.environ["QUARTERDECK_DATABASE_URL"]) as connection:
+        connection.execute("SELECT 1")
 
 
 def bootstrap(_flag: str, path: str, *options: str) -> None:

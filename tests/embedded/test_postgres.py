@@ -14,8 +14,17 @@ import psycopg
 import pytest
 
 from models.base.ids import new_id
+from models.domain.keys import Purpose, decode_installation_key, derive_text
+from models.migrations import current_revision, head_revision, upgrade
 from models.settings import Settings
-from models.settings.derived import DatabaseRole, database_url
+from models.settings.derived import (
+    EMBEDDED_SUPERUSER,
+    OWNER_ROLE,
+    DatabaseRole,
+    as_owner,
+    database_password,
+    database_url,
+)
 from tests.embedded.driver import forget
 from tests.needs import need
 from tests.servers import running
@@ -167,7 +176,7 @@ def test_root_with_a_closed_environment_runs_a_copy_of_the_program(home: Path, m
         assert server.tree.is_relative_to(postgres_files.REACHABLE_ROOT)
         server.before_start()
         with running(server.process(home / "postgres.log"), server.is_ready):
-            server.provision(dict.fromkeys(DatabaseRole, "a-password-of-tests"))
+            server.ensure_database()
     finally:
         shutil.rmtree(postgres_files.REACHABLE_ROOT)
 
@@ -189,6 +198,37 @@ def test_migrate_with_a_superuser_makes_roles_that_the_settings_can_use(home: Pa
                 "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
             ).fetchall()
         assert owners == [("quarterdeck_owner",)]
-        for role in (DatabaseRole.WORKER, DatabaseRole.API):
+        for role in DatabaseRole:
             with psycopg.connect(database_url(settings, role)) as connection:
                 assert connection.execute("SELECT current_user").fetchone() == (role.value,)
+
+
+def test_an_owner_that_could_log_in_cannot_after_migrating(home: Path) -> None:
+    """An installation of before: its owner's password followed from the key that every API and worker holds."""
+    server = postgres.prepare(home)
+    server.before_start()
+    with running(server.process(home / "postgres.log"), server.is_ready):
+        server.ensure_database()
+        key = decode_installation_key(KEY)
+        derivable = derive_text(key, Purpose.DATABASE, OWNER_ROLE)
+        with psycopg.connect(server.url()) as connection:
+            connection.execute(f"CREATE ROLE {OWNER_ROLE} LOGIN PASSWORD '{derivable}'")
+            connection.execute("CREATE EXTENSION vector")
+            for role in DatabaseRole:
+                connection.execute(f"CREATE ROLE {role.value} LOGIN PASSWORD '{database_password(key, role)}'")
+            connection.execute(f"ALTER DATABASE quarterdeck OWNER TO {OWNER_ROLE}")
+            connection.execute(f"ALTER SCHEMA public OWNER TO {OWNER_ROLE}")
+        owners = server.url(user=OWNER_ROLE, password=derivable)
+        upgrade(owners, "0010")
+        migrate(Settings(home=home, installation_key=KEY))
+        held = [derivable, KEY, *(database_password(key, role) for role in DatabaseRole)]
+        for password in held:
+            for user in (OWNER_ROLE, EMBEDDED_SUPERUSER):
+                with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+                    psycopg.connect(server.url(user=user, password=password))
+        with psycopg.connect(server.url()) as connection:
+            row = connection.execute(
+                "SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = %s", (OWNER_ROLE,)
+            ).fetchone()
+        assert row == (False, None)
+        assert current_revision(as_owner(server.url())) == head_revision()

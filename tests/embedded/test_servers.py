@@ -5,8 +5,8 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from models.settings.derived import DatabaseRole
-from tests.servers import TestDatabase, TestPostgres
+from models.settings.derived import OWNER_ROLE, DatabaseRole
+from tests.servers import MIGRATOR, TestDatabase, TestPostgres
 from workers.embedded.temporal import SEARCH_ATTRIBUTES, TemporalServer
 
 
@@ -14,18 +14,25 @@ def test_a_database_has_pgvector_and_no_superuser_among_its_roles(database: Test
     with psycopg.connect(database.admin) as connection:
         assert connection.execute("SELECT '[1,2,3]'::vector <-> '[1,2,5]'::vector").fetchone() == (2.0,)
         roles = connection.execute(
-            "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = ANY(%s)", ([*DatabaseRole],)
+            "SELECT rolname, rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname LIKE %s",
+            ("quarterdeck_%",),
         ).fetchall()
-    assert sorted(roles) == sorted((role.value, False, False) for role in DatabaseRole)
+    assert sorted(roles) == sorted(
+        [(OWNER_ROLE, False, False, False), *((role, False, False, True) for role in (MIGRATOR, *DatabaseRole))]
+    )
 
 
-@pytest.mark.parametrize("role", list(DatabaseRole))
-def test_each_role_connects_as_itself(database: TestDatabase, role: DatabaseRole) -> None:
-    url = {DatabaseRole.OWNER: database.owner, DatabaseRole.WORKER: database.worker, DatabaseRole.API: database.api}[
-        role
-    ]
-    with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT current_user").fetchone() == (role.value,)
+@pytest.mark.parametrize(
+    ("role", "logged_in", "current"),
+    [
+        ("migrator", MIGRATOR, MIGRATOR),
+        ("owner", MIGRATOR, OWNER_ROLE),
+        *((role.name.lower(), role.value, role.value) for role in DatabaseRole),
+    ],
+)
+def test_each_url_becomes_its_role(database: TestDatabase, role: str, logged_in: str, current: str) -> None:
+    with psycopg.connect(getattr(database, role)) as connection:
+        assert connection.execute("SELECT session_user, current_user").fetchone() == (logged_in, current)
 
 
 def test_a_wrong_password_is_refused(database: TestDatabase, postgres: TestPostgres) -> None:

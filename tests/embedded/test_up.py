@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
 
 from models.settings import Settings
-from models.settings.derived import DatabaseRole, database_url
+from models.settings.derived import admin_url
 from tests.embedded.driver import PARTS, Up, command, environment, forget, shown_on_a_terminal, started, wait_for
 from tests.embedded.stand_in import HEALTH
 
@@ -109,6 +110,19 @@ def test_the_web_ui_answers_under_its_own_names_only(shared: Up) -> None:
     assert any(ip.startswith("127.") and ip != "127.0.0.1" for ip in own), "the UI itself is where a page would look"
 
 
+def test_no_part_is_given_a_way_into_the_database_but_its_own(shared: Up) -> None:
+    given = {name: psutil.Process(pid).environ() for name, pid in shared.pids().items()}
+    urls = {name: {key: value for key, value in env.items() if "DATABASE" in key} for name, env in given.items()}
+    assert {name: list(found) for name, found in urls.items() if found} == {
+        "api": ["QUARTERDECK_DATABASE_URL_API"],
+        "worker": ["QUARTERDECK_DATABASE_URL_WORKER"],
+    }
+    assert urlsplit(urls["api"]["QUARTERDECK_DATABASE_URL_API"]).username == "quarterdeck_api"
+    assert urlsplit(urls["worker"]["QUARTERDECK_DATABASE_URL_WORKER"]).username == "quarterdeck_worker"
+    superusers = json.loads((shared.home / "postgres.json").read_text())["password"]
+    assert superusers not in str(given)
+
+
 def test_a_killed_part_comes_back_and_the_others_stay(run: Up) -> None:
     for name in PARTS:
         before = run.pids()
@@ -121,7 +135,7 @@ def test_a_killed_part_comes_back_and_the_others_stay(run: Up) -> None:
 
 
 def test_what_was_committed_survives_a_kill_of_postgres(run: Up) -> None:
-    url = database_url(Settings(home=run.home), DatabaseRole.OWNER)
+    url = admin_url(Settings(home=run.home))
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept (n int)")
         connection.execute("INSERT INTO kept VALUES (42)")
@@ -295,7 +309,7 @@ def test_wrong_usage_is_json_where_json_was_asked_for(home: Path, arguments: lis
 def test_with_external_parts_only_ours_are_started(shared: Up, home: Path) -> None:
     env = environment(
         home,
-        QUARTERDECK_DATABASE_URL=database_url(Settings(home=shared.home), DatabaseRole.OWNER),
+        QUARTERDECK_DATABASE_URL=admin_url(Settings(home=shared.home)),
         QUARTERDECK_TEMPORAL_ADDRESS=f"127.0.0.1:{shared.env['QUARTERDECK_TEMPORAL_PORT']}",
     )
     with started(home, env=env) as guest:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from models.base.errors import ServiceUnavailable
 from models.base.ids import new_id
 from models.repositories.database import Database, Query
+from models.settings.derived import OWNER_ROLE, as_owner
 from tests.servers import TestDatabase
 
 WHO = Query("SELECT current_setting('app.organization_id') AS organization, %(answer)s::int AS answer", {"answer": 42})
@@ -45,6 +46,17 @@ async def test_connections_that_died_in_the_pool_are_replaced(database: TestData
         [answered] = await reader.read(new_id(), new_id(), [WHO])
         assert answered.rows[0][1] == 42
     await reader.close()
+
+
+async def test_what_the_url_makes_of_a_session_stays(database: TestDatabase) -> None:
+    asked = Query("SELECT current_user, current_setting('plan_cache_mode'), current_setting('statement_timeout')")
+    url = as_owner(f"{database.migrator}?options=-c%20statement_timeout%3D7s")
+    owner = Database(url, pool_size=1)
+    [answered] = await owner.read(new_id(), new_id(), [asked])
+    async with owner.system() as session:
+        written = (await session.execute(text(asked.statement))).one()
+    assert answered.rows == [tuple(written)] == [(OWNER_ROLE, "force_generic_plan", "7s")]
+    await owner.close()
 
 
 async def test_a_statement_that_fails_leaves_the_connection_usable(database: TestDatabase) -> None:

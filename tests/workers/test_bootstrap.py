@@ -14,7 +14,6 @@ import pytest
 
 from models.domain.identity.passwords import verify_password
 from models.domain.keys import fingerprint
-from models.settings.derived import DatabaseRole
 from tests.servers import TestDatabase
 from workers import admin_file, bootstrap
 
@@ -24,7 +23,7 @@ KEY = "vM3qkZ0oU5xJt1yWc8Rr2bA7nE4sDfGhIjKlPpQqTtU"
 @pytest.fixture
 def home(tmp_path: Path, database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
-    monkeypatch.setenv("QUARTERDECK_DATABASE_URL", database.owner)
+    monkeypatch.setenv("QUARTERDECK_DATABASE_URL", database.migrator)
     monkeypatch.setenv("QUARTERDECK_INSTALLATION_KEY", KEY)
     return tmp_path
 
@@ -254,13 +253,8 @@ def test_a_database_of_another_version_is_refused(
     assert not (home / "admin.json.pending").exists()
 
 
-def test_the_url_is_the_owners(monkeypatch: pytest.MonkeyPatch, home: Path, database: TestDatabase) -> None:
-    asked: list[DatabaseRole] = []
-
-    def note(_settings: object, role: DatabaseRole) -> str:
-        asked.append(role)
-        return database.owner
-
-    monkeypatch.setattr(bootstrap, "database_url", note)
-    run(home)
-    assert asked == [DatabaseRole.OWNER]
+def test_what_it_makes_it_makes_as_the_owner_role(home: Path, database: TestDatabase) -> None:
+    """Whoever logs in for it may do nothing by itself."""
+    with psycopg.connect(database.migrator) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT * FROM users")
+    assert run(home) == 0

@@ -122,3 +122,18 @@ def test_nothing_runs_that_nothing_uses() -> None:
         assert is_ours or is_waited_for or "ports" in service, name
     assert "valkey" not in named
     assert "mailpit" not in named
+
+
+def test_each_has_the_password_of_its_own_role_and_only_what_ends_has_the_superusers() -> None:
+    holders: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        for secret in re.findall(r"\$\{(\w+_PASSWORD)", str(service)):
+            holders.setdefault(secret, set()).add(name)
+    workers = {name for name in SERVICES if name.startswith("worker-")}
+    assert holders == {
+        "POSTGRES_PASSWORD": {"postgres", "migrate", "bootstrap"},
+        "TEMPORAL_POSTGRES_PASSWORD": {"temporal-postgres", "temporal"},
+        "QUARTERDECK_WORKER_PASSWORD": {"migrate", *workers},
+        "QUARTERDECK_API_PASSWORD": {"migrate", "api"},
+    }
+    assert {"migrate", "bootstrap"} <= ONCE

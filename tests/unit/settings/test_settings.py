@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
-from models.settings import Settings, SettingsError, derived, load_settings, reference
+from models.settings import Environment, Settings, SettingsError, derived, load_settings, reference
 from models.settings.derived import DatabaseRole
 
 KEY = "Zm9yIHRlc3RzIG9ubHk6IDMyIGJ5dGVzIG9mIGtleSE"
@@ -126,8 +127,8 @@ def test_production_derives_no_database_address(monkeypatch: pytest.MonkeyPatch)
     for name, value in {**PRODUCTION, "QUARTERDECK_DATABASE_URL": "postgresql://o:unguessable@h/d"}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
-    assert derived.database_url(settings, DatabaseRole.OWNER) == "postgresql://o:unguessable@h/d"
-    for role in (DatabaseRole.WORKER, DatabaseRole.API):
+    assert derived.admin_url(settings) == "postgresql://o:unguessable@h/d"
+    for role in DatabaseRole:
         with pytest.raises(SettingsError, match="is not set"):
             derived.database_url(settings, role)
 
@@ -141,6 +142,32 @@ def test_each_role_has_its_own_url_and_password_on_the_same_server() -> None:
     assert worker.split("@")[0].split(":")[2] != api.split("@")[0].split(":")[2]
     other = Settings(installation_key=OTHER_KEY, database_url="postgresql://owner:pw@[::1]:5433/d?sslmode=require")
     assert derived.database_url(other, DatabaseRole.WORKER) != worker
+
+
+def test_becoming_the_owner_role_keeps_what_the_url_says() -> None:
+    url = derived.as_owner("postgresql://m:p%40ss@h:5433/d?sslmode=require&options=-c%20statement_timeout%3D5s")
+    assert url.startswith("postgresql://m:p%40ss@h:5433/d?")
+    found = conninfo_to_dict(url)
+    assert found["sslmode"] == "require"
+    assert found["options"] == "-c statement_timeout=5s -c role=quarterdeck_owner"
+    assert conninfo_to_dict(derived.as_owner("postgresql://m:p@h/d"))["options"] == "-c role=quarterdeck_owner"
+
+
+def test_the_embedded_superuser_is_read_from_a_file_that_only_we_could_read(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    record = tmp_path / derived.POSTGRES_FILE
+    with pytest.raises(SettingsError, match="no embedded server"):
+        derived.admin_url(settings)
+    record.write_text('{"port": 5433, "password": "pass/word"}')
+    record.chmod(0o644)
+    with pytest.raises(SettingsError, match="open to others"):
+        derived.admin_url(settings)
+    record.chmod(0o600)
+    assert derived.admin_url(settings) == "postgresql://postgres:pass%2Fword@127.0.0.1:5433/quarterdeck"
+    with pytest.raises(SettingsError, match="QUARTERDECK_DATABASE_URL is not set"):
+        derived.admin_url(
+            Settings(home=tmp_path, environment=Environment.PRODUCTION, installation_key=KEY, temporal_address="t:7233")
+        )
 
 
 def test_the_key_of_the_home_is_used_where_none_is_set(tmp_path: Path) -> None:
