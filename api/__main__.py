@@ -1,6 +1,5 @@
 """`python -m api`: one API process on uvicorn and uvloop."""
 
-import asyncio
 import gc
 import logging
 import sys
@@ -8,13 +7,12 @@ from collections.abc import Sequence
 from socket import socket
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
 from api.http.connections import Connections
-from api.http.errors import Failure, send_failure
+from api.http.cut_short import GRACE_S
 from api.http.line_limit import LineLimit
 from api.http.protocol import protocol_of
 from models.base.open_files import allow_open_files
@@ -24,51 +22,15 @@ from models.settings.derived import check_home
 logger = logging.getLogger(__name__)
 
 CANNOT_START = 2
-GRACE_S = 2
-"""How long requests under way may take to end after a stop was asked for: `quarterdeck up` allows 4 s for everything."""
 KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep a connection they do not use (httpx 5 s, aiohttp 15 s, AWS's 60 s): whoever
 closes first decides, and a request sent while the server closes is lost without an answer."""
-STOPPING = Failure(
-    503,
-    "SERVICE_UNAVAILABLE",
-    "this process is stopping; whether the request took effect is not known, so repeat it with its Idempotency-Key",
-    headers={"retry-after": "1"},
-)
-
 PROVOKED_LOGGERS = ("uvicorn.error", "api.http.protocol")
 """What they say is mostly about what callers sent that is no HTTP: anybody can make them speak."""
 TICKS_TO_TELL = 100
 
 YOUNG_OBJECTS = 10_000
 """New objects after which the collector looks for garbage cycles (Python's default is 700)."""
-
-
-class CutShort:
-    """An application whose requests may be cut off when the server stops: a long answer of a model, an upload that never ends.
-
-    uvicorn cancels what is still under way after `GRACE_S`, and would log each as a failure of the application.
-    """
-
-    def __init__(self, app: ASGIApp, state: AppState) -> None:
-        self._app, self._state = app, state
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun = False
-
-        async def noted(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        except asyncio.CancelledError:
-            if not self._state.event_feed.stopping:
-                raise
-            logger.info("cut off %s, which was still under way %d s after the stop", scope.get("path"), GRACE_S)
-            if not has_begun:
-                await send_failure(STOPPING, scope, send)
 
 
 class ApiServer(uvicorn.Server):
@@ -99,6 +61,7 @@ class ApiServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._state.event_feed.stop_followers()
+        self._state.inference.edge.is_stopping = True
         await super().shutdown(sockets)
 
 
@@ -107,7 +70,7 @@ def server(settings: Settings) -> ApiServer:
     state = build_state(settings)
     connections = Connections.allowed_by(settings, files=allow_open_files())
     config = uvicorn.Config(
-        CutShort(create_app(state), state),
+        create_app(state),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",

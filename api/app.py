@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.composition import AppState
 from api.http.body_limits import LARGE_BODIES, LIMIT_BYTES
+from api.http.cut_short import CutShort
 from api.http.errors import install_error_handlers
 from api.http.middleware import BodyLimit, Edge
 from api.http.openapi import install_openapi
@@ -35,12 +36,10 @@ class Application(FastAPI):
     """The framework, and past it the short way to the inference API."""
 
     inference: ASGIApp
+    framework: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_inference(scope):
-            await self.inference(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        await (self.inference if is_inference(scope) else self.framework)(scope, receive, send)
 
 
 def create_app(state: AppState) -> FastAPI:
@@ -56,6 +55,7 @@ def create_app(state: AppState) -> FastAPI:
         generate_unique_id_function=operation_id,
     )
     app.state.quarterdeck, app.inference = state, state.inference.edge
+    app.framework = CutShort(super(Application, app).__call__, lambda: state.event_feed.stopping)
     install_error_handlers(app)
     install_openapi(app, state.settings)
     app.include_router(system.router)

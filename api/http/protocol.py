@@ -52,7 +52,6 @@ class HttpProtocol(HttpToolsProtocol):
     _passed_over_bytes = 0
     """What has come of a body whose request has been answered."""
     _is_in_head = False
-    _hosts = 0
     _is_refused = False
     _is_lingering = False
     _address = ""
@@ -113,14 +112,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head, self._hosts = True, 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_bytes is None:
-            return  # nobody here reads trailers
-        super().on_header(name, value)
-        if len(name) == len(b"host") and name.lower() == b"host":
-            self._hosts += 1 if HOST.fullmatch(value) else 2
+        self._is_in_head = True
 
     def on_body(self, body: bytes) -> None:
         self._between_bytes = 0
@@ -136,9 +128,12 @@ class HttpProtocol(HttpToolsProtocol):
         ):
             self._refuse(TOO_LARGE)
             raise HeadRefused
-        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() == "1.1"):
+        if not self._has_one_host():
             self._refuse(NO_HOST)
             raise HeadRefused
+        self.headers = (
+            self.headers.copy()
+        )  # trailers come to it: they are no headers of the request, which keeps its own
         self._head_bytes, self._between_bytes, self._passed_over_bytes, self._is_in_head = None, 0, 0, False
         before = self.cycle
         super().on_headers_complete()
@@ -164,6 +159,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NO_HTTP)
+
+    def _has_one_host(self) -> bool:
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) == 1:
+            return HOST.fullmatch(hosts[0]) is not None
+        return not hosts and self.parser.get_http_version() != "1.1"
 
     def _size_of_head(self) -> int:
         """Without what of the body came along with it."""

@@ -5,6 +5,7 @@ one step instead of six layers of callables: those cost as much as everything el
 (benchmarks/proxy.py).
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,7 +13,8 @@ from dataclasses import replace
 from starlette.types import Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, set_context
-from api.http.errors import UNEXPECTED, Failure, failure_of, response_to
+from api.http.cut_short import STOPPING, log_cut_off
+from api.http.errors import UNEXPECTED, Failure, failure_of, response_to, send_failure
 from api.http.lingering import BodyWatch
 from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpected
 from api.inference.answers import Journey, piece
@@ -36,10 +38,14 @@ def is_inference(scope: Scope) -> bool:
 
 
 class InferenceEdge:
-    """An ASGI application around `answer`, which is None while this process starts or stops: then it is 503."""
+    """An ASGI application around `answer`, which is None while this process starts or stops: then it is 503.
+
+    Once `is_stopping`, requests may be cut off, as `CutShort` has it for every other path.
+    """
 
     def __init__(self, *, hsts: bool) -> None:
         self.answer: Answer | None = None
+        self.is_stopping = False
         self._headers = (*HEADERS, HSTS) if hsts else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,6 +65,12 @@ class InferenceEdge:
             return
         except Refused as refused:
             await _refuse(refused.failure, scope, receive, send, journey)
+        except asyncio.CancelledError:
+            if not self.is_stopping:
+                raise
+            log_cut_off(scope)
+            if not journey.has_begun:
+                await send_failure(STOPPING, scope, send)
         except AppError as error:
             await _refuse(_failure(error), scope, receive, send, journey)
         except Exception as error:  # noqa: BLE001  (the last handler there is)

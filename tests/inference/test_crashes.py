@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from models.domain.inference.records import InferenceOutcome, UsageSource
-from tests.inference.model_server import endless, model_server
+from tests.inference.model_server import endless, model_server, stalling
 from tests.inference.running import INSTALLATION_KEY, database_away, recorded, until
 from tests.inference.world import MODEL, World
 from tests.servers import TestDatabase, TestPostgres
@@ -163,3 +163,26 @@ async def test_a_stop_in_the_middle_of_a_stream_is_on_record(
     [row] = world.requests()
     assert row.outcome is InferenceOutcome.INTERRUPTED
     assert row.output_tokens > 1
+
+
+async def test_a_call_that_outlasts_a_stop_is_told_so(
+    world: World, database: TestDatabase, tmp_path: Path, api_processes: list[ApiProcess]
+) -> None:
+    async with model_server(stalling(0)) as upstream, aiohttp.ClientSession() as client:
+        world.add_instance(upstream.port)
+        api = ApiProcess(tmp_path, database)
+        api_processes.append(api)
+        await answers(client, api, world)
+        body = {"model": MODEL, "messages": []}
+        call = asyncio.create_task(
+            client.post(f"{api.url}/v1/chat/completions", json=body, headers=world.tenant.headers)
+        )
+        await until(lambda: upstream.running == 1)
+        await asyncio.to_thread(api.stop)
+        async with await call as response:
+            assert response.status == 503
+            assert response.headers["retry-after"] == "1"
+            error = (await response.json())["error"]
+        assert (error["code"], error["type"]) == ("service_unavailable", "server_error")
+    row = (await recorded(world, 1))[0]
+    assert row.outcome is InferenceOutcome.INTERRUPTED

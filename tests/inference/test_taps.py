@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.domain.inference.taps import LONGEST_HELD_BYTES, MOST_CHOICES, WHOLE_BODY_BYTES, BodyTap, StreamTap
-from models.domain.inference.usage import Usage, estimated_tokens, input_characters, reported_usage
+from models.domain.inference.usage import Usage, estimated_tokens, input_tokens, reported_usage
 from tests.inference.model_server import DONE, USAGE, USAGE_CHUNK, chunk
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -242,7 +242,9 @@ def test_a_body_without_usage_is_estimated_from_its_text() -> None:
 
 
 def test_the_texts_of_a_request() -> None:
-    parts = [{"type": "text", "text": "abcd"}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 1000}}]
-    assert input_characters({"messages": [{"role": "user", "content": parts}, {"content": "ef"}, 5, None]}) == 6
-    assert input_characters({"prompt": ["ab", "c"]}) == 3
-    assert input_characters({"input": [1, 2, 3]}) == 0
+    parts = [{"type": "text", "text": "a" * 16}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 1000}}]
+    assert input_tokens({"messages": [{"role": "user", "content": parts}, {"content": "e" * 8}, 5, None]}) == 6
+    assert input_tokens({"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "ef"}]}]}) == 1
+    assert input_tokens({"prompt": ["a" * 8, "c" * 4]}) == 3
+    assert input_tokens({"input": [1, 2, 3]}) == 3
+    assert input_tokens({"messages": "none", "prompt": None, "tools": None}) == 0

@@ -24,13 +24,10 @@ class Usage:
 
 def reported_usage(value: object) -> Usage | None:
     """The `usage` object of an OpenAI-shaped answer; None for anything that is not one. Embeddings have no output tokens."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict) or ("prompt_tokens" not in value and "completion_tokens" not in value):
         return None
-    given = _tokens(value.get("prompt_tokens", 0))
-    made = _tokens(value.get("completion_tokens", 0))
-    if given is None or made is None or ("prompt_tokens" not in value and "completion_tokens" not in value):
-        return None
-    return Usage(given, made)
+    given, made = _tokens(value.get("prompt_tokens")), _tokens(value.get("completion_tokens"))
+    return None if given is None or made is None else Usage(given, made)
 
 
 def estimated_tokens(characters: int) -> int:
@@ -38,19 +35,23 @@ def estimated_tokens(characters: int) -> int:
     return -(-characters // CHARACTERS_PER_TOKEN)
 
 
-def input_characters(document: Mapping[str, Any]) -> int:
-    """Characters of the texts that a request asks a model to read: messages, prompt or input. Images count nothing here."""
-    return sum([_characters(document.get(name)) for name in ("messages", "prompt", "input")])
-
-
 def input_tokens(document: Mapping[str, Any]) -> int:
-    """Estimate of the tokens that a request asks a model to read, tools and calls of them too. Tokens are counted as such."""
-    given = sum([_token_ids(document.get(name)) for name in ("prompt", "input")])
-    messages = document.get("messages")
-    said = messages if isinstance(messages, list) else []
-    called = [message.get("tool_calls") for message in said if isinstance(message, dict)]
-    shown = _all_characters(document.get("tools")) + _all_characters(called)
-    return given + estimated_tokens(input_characters(document) + shown)
+    """Estimate of the tokens that a request asks a model to read: messages, prompt, input, tools and calls of them.
+
+    Numbers of a prompt or an input are tokens, and counted as such; images count nothing here.
+    """
+    characters = tokens = 0
+    for name in ("prompt", "input"):
+        if (texts := document.get(name)) is not None:
+            characters += _characters(texts)
+            tokens += _token_ids(texts)
+    if isinstance(messages := document.get("messages"), list):
+        characters += _characters(messages)
+        called = [said["tool_calls"] for said in messages if isinstance(said, dict) and "tool_calls" in said]
+        characters += _all_characters(called) if called else 0
+    if tools := document.get("tools"):
+        characters += _all_characters(tools)
+    return tokens + estimated_tokens(characters)
 
 
 def _all_characters(value: object) -> int:
@@ -75,9 +76,9 @@ def _characters(value: object) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, list):
-        return sum(_characters(item) for item in value)
+        return sum([_characters(item) for item in value])
     if isinstance(value, dict):
-        return _characters(value.get("content")) + _characters(value.get("text"))
+        return sum([_characters(value[name]) for name in ("content", "text") if name in value])
     return 0
 
 
