@@ -16,6 +16,7 @@ from api.http.cut_short import GRACE_S
 from api.http.line_limit import LineLimit
 from api.http.protocol import protocol_of
 from models.base.open_files import allow_open_files
+from models.base.signals import restore_signals
 from models.settings import Settings, SettingsError, load_settings
 from models.settings.derived import check_home
 
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments:
         sys.stderr.write(f"quarterdeck: the API takes no arguments, got {' '.join(arguments)}\n")
         return CANNOT_START
+    restore_signals()
     try:
         settings = load_settings()
         check_home(settings)

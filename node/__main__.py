@@ -9,12 +9,14 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
 from node.boot import BootError, load_boot
 from node.logs import start_log
 from node.open_files import allow_open_files
+from node.signals import restore_signals
 from node.status import Status, take_lock
 
 log = logging.getLogger("node")
@@ -30,6 +32,7 @@ def main() -> int:
     parser.add_argument("--detach", action="store_true", help="return once the agent runs on its own")
     options = parser.parse_args()
     home: Path = options.home.resolve()
+    restore_signals()
     if options.detach:
         return _detach(home)
     return _run(home, ready=None)
@@ -44,6 +47,7 @@ def _detach(home: Path) -> int:
         return said[0] if said else EXIT_FAILED
     os.close(reading)
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # no terminal hangs up on a session of its own
     code = _run(home, ready=writing)
     logging.shutdown()
     os._exit(code)

@@ -19,6 +19,7 @@ from simcloud.cloud import Pace
 from simcloud.database import DatabaseInUse
 from simcloud.open_files import allow_open_files
 from simcloud.server import Configuration, run
+from simcloud.signals import restore_signals
 
 TOKEN_VARIABLE = "QUARTERDECK_SIMCLOUD_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clock_skew_s=options.clock_skew_s,
             pace=Pace(options.build_s, options.rebuild_s, options.delete_s, options.preempted_shown_s),
         )
+        restore_signals()
         allow_open_files()
         uvloop.run(run(configuration))
     except DatabaseInUse as error:

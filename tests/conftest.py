@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from models.base.signals import restore_signals
 from tests import leftovers
 from tests.loopback import loopback_only
 from tests.needs import REQUIRE_ALL
@@ -25,6 +26,8 @@ if TYPE_CHECKING:  # a test that needs no server does not load their libraries
 # How fast a machine is says nothing about the product: its own times are measured in benchmarks/.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+restore_signals()  # for what tests start: `nohup make test &` must not make their Ctrl-C deaf
 
 LONGEST_FIRST = (
     "fuzz/test_openapi.py",

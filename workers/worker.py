@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 from activities.runtime.logs import configure_logging
 from activities.runtime.runs import know_runs
 from models.base.open_files import allow_open_files
+from models.base.signals import restore_signals
 from models.base.version import VERSION
 from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         raise StartError(f"no such queue or provider: {', '.join(sorted(unknown))}; known: {', '.join(QUEUES)}")
     settings = load_settings()
     check_home(settings)
+    restore_signals()
     allow_open_files()
     configure_logging(settings.log_level)
     return asyncio.run(_run(settings, names))

@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.embedded.driver import SOMEBODY_ELSE, closed_to_us
+from tests.embedded.driver import ROOT, SOMEBODY_ELSE, closed_to_us
 from tests.needs import need
+from tests.signals import PYTHON_IGNORES, ignored_and_blocked
 from workers.__main__ import main as program
 from workers.embedded import processes
 from workers.embedded.errors import StartError
@@ -39,11 +40,7 @@ DEAF = (
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)",
 )
-SIGNALS = """
-for line in open("/proc/self/status"):
-    if line.startswith(("SigBlk", "SigIgn")):
-        print(line, end="")
-"""
+SIGNALS = "import sys; sys.path.insert(0, sys.argv[1]); from tests.signals import *; print(*blocked_and_ignored_by())"
 AGENT = """
 import fcntl, json, os, sys, time
 os.umask(0o077)
@@ -158,24 +155,10 @@ time.sleep(600)
 
 
 def test_a_part_has_default_signals_whatever_its_starter_ignores_or_blocks(tmp_path: Path) -> None:
-    """As below `nohup`, `trap "" INT` or a shell's `&`, which an execve passes on."""
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE}
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        process, _ = spawned(tmp_path, (sys.executable, "-c", SIGNALS))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with ignored_and_blocked(signal.SIGHUP):
+        process, _ = spawned(tmp_path, (sys.executable, "-c", SIGNALS, str(ROOT)))
     assert process.wait(20) == 0
-    shown = dict(line.split() for line in (tmp_path / "test.log").read_text().splitlines())
-    # Signals that programs can name. Below `make` the C library's own two are ignored as well: its posix_spawn leaves them so.
-    nameable = sum(1 << number - 1 for number in signal.valid_signals())
-    assert {name: int(mask, 16) & nameable for name, mask in shown.items()} == {
-        "SigBlk:": 0,
-        "SigIgn:": 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1,  # Python's own, of the program that looks
-    }
+    assert (tmp_path / "test.log").read_text() == f"0 {PYTHON_IGNORES}\n"
 
 
 def test_the_three_latest_logs_are_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from models.settings import Settings
 from models.settings.derived import admin_url
 from tests.embedded.driver import PARTS, Up, command, environment, forget, shown_on_a_terminal, started, wait_for
 from tests.embedded.stand_in import HEALTH
+from tests.signals import blocked_and_ignored_by, heard, ignored_and_blocked
 
 pytestmark = pytest.mark.timeout(180)  # several whole stacks one after the other, on a machine that may be busy
 
@@ -121,6 +123,44 @@ def test_no_part_is_given_a_way_into_the_database_but_its_own(shared: Up) -> Non
     assert urlsplit(urls["worker"]["QUARTERDECK_DATABASE_URL_WORKER"]).username == "quarterdeck_worker"
     superusers = json.loads((shared.home / "postgres.json").read_text())["password"]
     assert superusers not in str(given)
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "down"])
+def test_it_stops_although_its_starter_ignored_and_blocked_signals(home: Path, how: str) -> None:
+    """As below `nohup make up &` in a script. All of it: the parts heard nothing of SIGINT either, which stops PostgreSQL."""
+    with ExitStack() as stack:
+        with ignored_and_blocked(signal.SIGCHLD):
+            run = stack.enter_context(started(home))
+        run.wait_until_ready()
+        processes = [psutil.Process(run.process.pid), *psutil.Process(run.process.pid).children(recursive=True)]
+        asked_to_end = 1 << signal.SIGINT - 1 | 1 << signal.SIGTERM - 1
+        for pid in (run.process.pid, *run.pids().values()):
+            assert not any(mask & asked_to_end for mask in blocked_and_ignored_by(pid)), psutil.Process(pid).cmdline()
+        if how == "down":
+            assert command(run.env, "down").returncode == 0
+            run.process.wait(STOP_LIMIT_S)
+        else:
+            run.stop(signal.SIGINT)
+        assert run.process.returncode == 0
+        assert [one for one in processes[1:] if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+        assert "shutting down" in (home / "logs" / "postgres.log").read_text()
+
+
+def test_a_hang_up_stops_it_unless_its_starter_ignored_that(home: Path) -> None:
+    """`nohup`."""
+    with ExitStack() as stack:
+        with ignored_and_blocked(signal.SIGHUP):
+            run = stack.enter_context(started(home))
+        run.wait_until_ready()
+        run.process.send_signal(signal.SIGHUP)
+        run.kill("worker")  # it is looked after still
+        assert "Stopping" not in run.text()
+        env = run.env
+    with ExitStack() as stack:
+        with heard(signal.SIGHUP):
+            other = stack.enter_context(started(home, env=env))
+        other.wait_until_ready()
+        assert other.stop(signal.SIGHUP) < STOP_LIMIT_S
 
 
 def test_a_killed_part_comes_back_and_the_others_stay(run: Up) -> None:

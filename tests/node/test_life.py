@@ -13,8 +13,10 @@ import aiohttp
 import psutil
 import pytest
 
+from activities.adapters.local.processes import launch
 from tests.node.control_plane import BOOTSTRAP_TOKEN, SERVING_KEY, WORKER_TOKEN, ControlPlane, running_control_plane
 from tests.node.machine import MODEL_ID, NodeMachine, living, until
+from tests.signals import PYTHON_IGNORES, blocked_and_ignored_by, ignored_and_blocked
 
 MachineFactory = Callable[..., NodeMachine]
 
@@ -256,6 +258,20 @@ class TestModelFiles:
         assert done.returncode == 2
         (line,) = node.log.splitlines()
         assert "boot.json is open to others or not ours" in line
+
+
+async def test_what_a_worker_without_a_supervisor_ignores_or_blocks_is_not_the_agents(
+    machine: MachineFactory, plane: ControlPlane
+) -> None:
+    node = machine()
+    with ignored_and_blocked(signal.SIGHUP):
+        launch(node.home)
+    await until(plane.serves, 30)
+    for process in (node.agent, *node.model_servers()):
+        assert blocked_and_ignored_by(process.pid) == (0, PYTHON_IGNORES), process.cmdline()
+    node.agent.send_signal(signal.SIGINT)
+    await until(lambda: not node.alive)
+    assert node.status["state"] == "stopped"
 
 
 async def test_only_one_agent_runs_in_a_folder(machine: MachineFactory, plane: ControlPlane) -> None:

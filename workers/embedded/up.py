@@ -1,4 +1,4 @@
-"""`quarterdeck up`: the whole stack in the foreground until Ctrl-C, SIGTERM or the terminal is closed."""
+"""`quarterdeck up`: the whole stack in the foreground until Ctrl-C, SIGTERM or the terminal is closed (unless under `nohup`)."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from models.base.clock import rfc3339
 from models.base.open_files import allow_open_files
+from models.base.signals import restore_signals
 from models.settings import Settings
 from models.settings.derived import EMBEDDED_DATABASE, public_url, temporal_ui_url
 from workers.admin_file import NOT_SET
@@ -34,6 +35,7 @@ PRIVATE_FILES = 0o077
 def up(settings: Settings, programs: Programs | None = None, say: Callable[[str], None] = print) -> int:
     """Runs until stopped. The exit status: 0 after a stop, 2 with one line on standard error when it cannot start."""
     os.umask(PRIVATE_FILES)
+    restore_signals()
     allow_open_files()
     try:
         home = open_home(settings.home)
@@ -63,7 +65,8 @@ class _Run:
         self._write_record()
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self._on_signal)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # only a hang-up can be by now
+                loop.add_signal_handler(number, self._on_signal)
         starting = asyncio.create_task(self._start())
         stop_requested = asyncio.create_task(self._stop_requested.wait())
         try:
