@@ -86,10 +86,12 @@ def prepare(home: Path, overrides: Mapping[str, str] | None = None) -> PostgresS
     if record is None:
         record = {"folder": str(_new_folder(home, account)), "port": free_port(), "password": secrets.token_urlsafe(24)}
     folder, port, password = Path(str(record["folder"])), int(str(record["port"])), str(record["password"])
+    _clear_stale_pid_file(folder / "data")
+    if account is not None:
+        files.adopt(folder, account)
     files.make_private_folder(folder, account)
     if not (folder / "data").exists():
         files.initialise(tree, folder, account, password)
-    _clear_stale_pid_file(folder / "data")
     if not is_free(port):
         port = free_port()
     write_private(record_path, json.dumps({"folder": str(folder), "port": port, "password": password}))

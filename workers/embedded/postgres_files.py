@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -106,6 +107,33 @@ def make_private_folder(folder: Path, account: Account | None) -> None:
             os.chown(folder, account.uid, account.gid)
     except OSError as error:
         raise StartError(f"cannot prepare {folder} for PostgreSQL: {error.strerror}") from None
+
+
+def adopt(folder: Path, account: Account) -> None:
+    """Give to `account` what another one owns: data of a version that ran PostgreSQL as `nobody`. No server may run on it.
+
+    Who owned it may be at work meanwhile: each folder is closed to them before a name in it is looked at, and no link is
+    followed. A start that was killed half-way goes on at the next one: the outermost folder changes hands last. Raises
+    StartError for a file that has another name elsewhere, which may be anybody's.
+    """
+    if not folder.exists() or folder.stat().st_uid == account.uid:
+        return
+    for path, folders, names, descriptor in os.fwalk(folder, onerror=_fail):
+        is_outermost = Path(path) == folder
+        os.fchown(descriptor, *((0, 0) if is_outermost else (account.uid, account.gid)))
+        os.fchmod(descriptor, 0o700)
+        for name in (*folders, *names):
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+                raise StartError(
+                    f"{path}/{name} has another name elsewhere: nobody knows whose it is; remove one of them"
+                )
+            os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
+    os.chown(folder, account.uid, account.gid)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def initialise(tree: Path, folder: Path, account: Account | None, password: str) -> None:
