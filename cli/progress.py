@@ -119,4 +119,5 @@ class Bar(ProgressView):
 
 
 def _state(seen: Snapshot) -> str:
-    return printable(seen.instance_status or seen.operation_status)
+    """A hold is part of it: a log of a build gets a line when one begins and when it ends."""
+    return printable(seen.instance_status or seen.operation_status) + (f", held: {seen.held}" if seen.held else "")

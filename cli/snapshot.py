@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.text import duration, moment, percent, printable, seconds_since, title_case
+from cli.text import NOTHING, duration, moment, percent, printable, seconds_since, title_case
+from models.domain.instances.holds import SENTENCES, HoldCode
 from models.domain.instances.progress import Step
 from models.domain.operations import OPEN, OperationKind, OperationStatus
 
@@ -30,13 +31,14 @@ def step_label(code: str) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`percent` is 0 to 100; `steps` are the codes of this boot, completed, in order; `waiting` is empty or a clause."""
+    """`percent` is 0 to 100; `steps` are the codes of this boot, completed, in order; `waiting` and `held` may be empty."""
 
     operation_status: str
     instance_status: str
     percent: float
     steps: tuple[str, ...]
     waiting: str
+    held: str
 
     @property
     def is_open(self) -> bool:
@@ -65,6 +67,7 @@ def snapshot(operation: dict[str, Any], instance: dict[str, Any] | None, now: da
         percent=100.0 if succeeded else percent(source.get("progress_percent", operation.get("progress"))),
         steps=tuple(str(step) for step in steps) if isinstance(steps, list) else (),
         waiting=waiting_clause(operation.get("waiting_on") or source.get("waiting_on"), now),
+        held=held_clause(operation.get("held") or source.get("held")),
     )
 
 
@@ -84,3 +87,24 @@ def waiting_clause(waiting_on: Any, now: datetime | None = None) -> str:
     if until is not None:
         clause += f", at most until {until.astimezone():%H:%M:%S}"
     return clause
+
+
+def held_clause(held: Any, now: datetime | None = None) -> str:
+    """What keeps the owner from going on, and for how long where `now` is given. A code of a newer server stays a code."""
+    code, since = _held(held, now)
+    if not code:
+        return ""
+    clause = f"{SENTENCES[HoldCode(code)]} ({code})" if code in HoldCode.__members__ else code
+    return f"{clause}, {since}" if since else clause
+
+
+def held_cell(held: Any, now: datetime) -> str:
+    """The same for a table: the code, and for how long."""
+    return ", ".join(part for part in _held(held, now) if part) or NOTHING
+
+
+def _held(held: Any, now: datetime | None) -> tuple[str, str]:
+    if not isinstance(held, dict) or not held.get("code"):
+        return "", ""
+    since = None if now is None else seconds_since(held.get("since"), now)
+    return printable(str(held["code"])), "" if since is None else duration(since)

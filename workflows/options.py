@@ -141,6 +141,13 @@ RECORD: Final = LocalActivityOptions(
 that it is written within 10 s of the database's return. The threshold above that keeps all waiting inside the workflow task:
 three history events per eight seconds of outage, where durable timers would add seven per ten."""
 
+SHOW_HOLD: Final = LocalActivityOptions(
+    start_to_close_timeout=timedelta(seconds=5),
+    schedule_to_close_timeout=timedelta(seconds=5),
+    retry_policy=_RECORD_RETRY,
+)
+"""The row told of a hold. It ends soon: an owner that cannot write has more to do than to say so."""
+
 # -- Timers, and durations that decide
 
 WORKER_STALE: Final = timedelta(seconds=120)

@@ -7,7 +7,7 @@ import orjson
 from pydantic import Field
 
 from api.schemas.base import Eur, Moment, RequestModel, ResponseModel
-from api.schemas.operations import OperationRead, WaitingOn
+from api.schemas.operations import HeldRead, OperationRead, WaitingOn
 from models.domain.instances.progress import CLIMBING, Step, progress_percent
 from models.domain.instances.state import AgentPhase, DesiredStatus, InstanceStatus, OnUnavailable, WorkerStatus
 from models.repositories.instance_listing import Row
@@ -100,6 +100,7 @@ class InstanceRead(ResponseModel):
     progress_percent: int
     completed_steps: list[Step]
     waiting_on: WaitingOn | None
+    held: HeldRead | None
     generation: int
     on_unavailable: OnUnavailable
     worker_status: WorkerStatus | None
@@ -146,6 +147,8 @@ def instance_values(row: Row) -> dict[str, Any]:
     since, until = row.pop("waiting_since"), row.pop("waiting_until")
     if row["waiting_on"] is not None:
         row["waiting_on"] = {"what": row["waiting_on"], "since": since, "until": until, "why": row["error_message"]}
+    held_code, held_since = row.pop("held_code"), row.pop("held_since")
+    row["held"] = None if held_code is None else {"code": held_code, "since": held_since}
     report: str | None = row["worker_metadata"]
     if report is not None:
         row["worker_metadata"] = orjson.Fragment(report)

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from api.schemas.base import Moment, ResponseModel
+from models.domain.instances.holds import HoldCode
 from models.domain.operations import OPEN, OperationKind, OperationStatus
 from models.settings import Settings
 from models.settings.derived import temporal_ui_url
@@ -23,6 +24,13 @@ class WaitingOn(ResponseModel):
     since: Moment | None
     until: Moment | None
     why: str | None
+
+
+class HeldRead(ResponseModel):
+    """What keeps the owner from going on, and since when. It tries again by itself; this is none of its ordinary waits."""
+
+    code: HoldCode
+    since: Moment
 
 
 class Resource(ResponseModel):
@@ -52,6 +60,7 @@ class OperationRead(ResponseModel):
     status: OperationStatus
     progress: float
     waiting_on: WaitingOn | None
+    held: HeldRead | None
     resource: Resource
     result: dict[str, Any] | None
     error: OperationError | None
@@ -71,6 +80,7 @@ class OperationRead(ResponseModel):
             status=row.status,
             progress=float(row.progress_percent),
             waiting_on=_waiting_on(row),
+            held=_held(row),
             resource=Resource(kind=row.resource_kind, id=row.resource_id, url=url),
             result=row.result,
             error=None if row.error_code is None else OperationError(code=row.error_code, message=row.error_message),
@@ -101,3 +111,9 @@ def _waiting_on(row: Operation) -> WaitingOn | None:
     if row.waiting_on is None or row.status not in OPEN:
         return None
     return WaitingOn(what=row.waiting_on, since=row.waiting_since, until=row.waiting_until, why=row.error_message)
+
+
+def _held(row: Operation) -> HeldRead | None:
+    if row.held_code is None or row.held_since is None or row.status not in OPEN:
+        return None
+    return HeldRead(code=row.held_code, since=row.held_since)

@@ -268,6 +268,8 @@ def _statuses(given: str | None) -> frozenset[str]:
 
 
 def _columns(now: datetime) -> list[Column]:
+    from cli.snapshot import held_cell  # noqa: PLC0415
+
     return [
         Column("ID", lambda row: row["id"], is_id=True),
         Column("MODEL", lambda row: shown(row.get("model_name") or row.get("model_code"))),
@@ -279,11 +281,12 @@ def _columns(now: datetime) -> list[Column]:
         Column("EUR/H", lambda row: money(row.get("cost_per_hour")), right=True),
         Column("EUR", lambda row: money(row.get("total_cost")), right=True),
         Column("AGE", lambda row: age(row.get("created_at"), now), right=True),
+        Column("HELD", lambda row: held_cell(row.get("held"), now)),
     ]
 
 
 def _fields(found: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
-    from cli.snapshot import step_label, waiting_clause  # noqa: PLC0415
+    from cli.snapshot import held_clause, step_label, waiting_clause  # noqa: PLC0415
 
     steps = found.get("completed_steps") or []
     volumes = [
@@ -300,6 +303,7 @@ def _fields(found: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         ("progress", f"{percent(found.get('progress_percent')):.0f} %"),
         ("steps", ", ".join(step_label(str(step)) for step in steps) or NOTHING),
         ("waiting on", waiting_clause(found.get("waiting_on"), now) or NOTHING),
+        ("held", held_clause(found.get("held"), now) or NOTHING),
         ("error", problem or NOTHING),
         ("provider", f"{shown(found.get('provider_name'))}, {shown(found.get('zone'))}"),
         ("type", shown(found.get("instance_type"))),

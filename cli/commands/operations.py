@@ -61,7 +61,7 @@ def _watch(session: Session, given: str, timeout_s: float | None) -> None:
 
 
 def _columns(now: datetime) -> list[Column]:
-    from cli.snapshot import waiting_clause  # noqa: PLC0415
+    from cli.snapshot import held_cell, waiting_clause  # noqa: PLC0415
 
     return [
         Column("ID", lambda row: row["id"], is_id=True),
@@ -70,6 +70,7 @@ def _columns(now: datetime) -> list[Column]:
         Column("%", lambda row: f"{percent(row.get('progress')):.0f}", right=True),
         Column("RESOURCE", lambda row: shown((row.get("resource") or {}).get("id")), is_id=True),
         Column("WAITING ON", lambda row: waiting_clause(row.get("waiting_on"), now) or NOTHING),
+        Column("HELD", lambda row: held_cell(row.get("held"), now)),
         Column("AGE", lambda row: age(row.get("created_at"), now), right=True),
     ]
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from models.domain.instances.holds import HoldCode
 from models.domain.instances.machines import Ended, Machine, MachineSpec, Volume
 from models.domain.instances.progress import Step
 from models.domain.instances.state import (
@@ -16,6 +17,13 @@ from models.domain.instances.state import (
     WorkerStatus,
 )
 from models.domain.operations import OperationKind, OperationStatus
+
+
+class Held(BaseModel):
+    """What stands in an owner's way, and since when, by the clock of its workflow (DESIGN rule 7)."""
+
+    code: HoldCode
+    since: datetime
 
 
 class InstanceInput(BaseModel):
@@ -31,6 +39,8 @@ class InstanceInput(BaseModel):
     """Rounds spent on removing the machine so far: the pause between two of them grows with it."""
     is_alarm_raised: bool = False
     """Whether people have been told that this removal takes long."""
+    held: Held | None = None
+    """What it holds for: it is to be said as long as it lasts, also when the row cannot be written."""
 
 
 class Command(BaseModel):
@@ -89,6 +99,7 @@ class InstanceSnapshot(BaseModel):
     boot_started_at: datetime | None = None
     ready_at: datetime | None = None
     error_code: str | None = None
+    held: Held | None = None
     heal_attempts: int = 0
     on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT
     startup_timeout_s: float
@@ -150,6 +161,10 @@ class Projection(BaseModel):
     reason: str | None = None
     steps: list[Step] = []
     waiting: Waiting | None = None
+    keeps_waiting: bool = False
+    """What the instance waits for stays as it is: the change is about something else."""
+    held: Held | None = None
+    """What the owner holds for now; None for one that is not held, and from a worker that does not know of holds."""
     mark_silent: bool = False
     """The agent has said nothing for too long: only its next heartbeat makes it count as alive again."""
     begin_boot: bool = False

@@ -114,7 +114,7 @@ async def cancel(session: AsyncSession, principal: Principal, operation_id: UUID
     operation.cancel_requested_at = utc_now()
     if is_unbegun_reinstall:
         operation.status, operation.completed_at = OperationStatus.CANCELLED, utc_now()
-        operation.waiting_on = None
+        operations.wait_for_nothing(operation)
         if row.waiting_on == FOR_ITS_OWNER:
             row.waiting_on = row.waiting_since = None
         row.version += 1  # an owner that decided to begin it finds that it has to look again
@@ -132,13 +132,14 @@ async def _terminate_unborn(session: AsyncSession, principal: Principal, row: In
     row.status = advance(before, InstanceStatus.TERMINATED)
     row.desired_status = DesiredStatus.TERMINATED
     row.deletion_reason, row.terminated_at = NO_PROVIDER_RESOURCE, now
-    row.waiting_on = row.waiting_since = None
+    row.waiting_on = row.waiting_since = row.held_code = row.held_since = None
     row.version += 1
     change = _change(row, before, row.deletion_reason)
     for kind in (OperationKind.INSTANCE_PROVISION, OperationKind.INSTANCE_REINSTALL):
         pending = await operations.find_open(session, row.id, kind)
         if pending is not None:
-            pending.status, pending.completed_at, pending.waiting_on = OperationStatus.CANCELLED, now, None
+            pending.status, pending.completed_at = OperationStatus.CANCELLED, now
+            operations.wait_for_nothing(pending)
             session.add(pending)
     operation = _operation(principal, row, OperationKind.INSTANCE_TERMINATE)
     operation.status, operation.progress_percent = OperationStatus.SUCCEEDED, Decimal(100)

@@ -25,7 +25,7 @@ _COLUMNS = f"""
     i.visible_status AS status, i.desired_status, i.endpoint_host AS ip_address, i.is_archived, i.deleted_by_provider,
     i.deletion_reason, i.error_code, i.error_message, i.heal_attempts AS health_check_failures,
     i.completed_steps::text,
-    i.generation, i.waiting_on, i.waiting_since, i.waiting_until, i.on_unavailable,
+    i.generation, i.waiting_on, i.waiting_since, i.waiting_until, i.held_code, i.held_since, i.on_unavailable,
     l.worker_status, l.phase AS worker_phase, l.last_heartbeat_at AS worker_last_heartbeat, l.worker_model_id,
     l.queue_depth AS worker_queue_depth, l.slots_busy AS worker_slots_busy, l.slots_total AS worker_slots_total,
     l.gpu_utilization AS worker_gpu_utilization, NULL::int AS worker_health_port, i.endpoint_port AS worker_vllm_port,

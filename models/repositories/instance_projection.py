@@ -14,6 +14,7 @@ from models.base.clock import utc_now
 from models.contracts.instances import (
     Applied,
     Frozen,
+    Held,
     InstanceKey,
     InstanceSnapshot,
     LivenessView,
@@ -138,6 +139,9 @@ def _amend(row: Instance, change: Projection, now: datetime) -> None:
     row.deleted_by_provider = row.deleted_by_provider or change.deleted_by_provider
     row.heal_attempts = row.heal_attempts if change.heal_attempts is None else change.heal_attempts
     row.completed_steps = [*row.completed_steps, *(step for step in change.steps if step not in row.completed_steps)]
+    row.held_code, row.held_since = (change.held.code, change.held.since) if change.held else (None, None)
+    if change.keeps_waiting:
+        return
     on = change.waiting.on if change.waiting else None
     if on != row.waiting_on:
         row.waiting_on, row.waiting_since = on, now if on else None
@@ -211,11 +215,12 @@ def _show_progress(row: Instance, still_open: Sequence[Operation]) -> None:
             operation.progress_percent = max(operation.progress_percent, percent)
         operation.waiting_on, operation.waiting_since = row.waiting_on, row.waiting_since
         operation.waiting_until = row.waiting_until
+        operation.held_code, operation.held_since = row.held_code, row.held_since
 
 
 def _news(row: Instance, shown: Sequence[Operation], logs: Sequence[ActionLog]) -> list[NewEvent]:
     """For those who follow an operation, then for those who follow the organization."""
-    status = {"status": row.status, "steps": row.completed_steps, "waiting_on": row.waiting_on}
+    status = {"status": row.status, "steps": row.completed_steps, "waiting_on": row.waiting_on, "held": row.held_code}
     followed = dict.fromkeys(events.operation_stream(operation.id) for operation in shown)
     organization, instance = events.organization_stream(row.organization_id), str(row.id)
     news = [NewEvent(stream, "operation.updated", status) for stream in followed]
@@ -259,6 +264,7 @@ async def _snapshot(
         boot_started_at=row.boot_started_at,
         ready_at=row.ready_at,
         error_code=row.error_code,
+        held=Held(code=row.held_code, since=row.held_since) if row.held_code and row.held_since else None,
         heal_attempts=row.heal_attempts,
         on_unavailable=row.on_unavailable,
         startup_timeout_s=limits.startup_timeout_s,

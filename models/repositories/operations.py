@@ -64,6 +64,12 @@ def apply_changes(
     return moved
 
 
+def wait_for_nothing(operation: Operation) -> None:
+    """Once it is over."""
+    operation.waiting_on = operation.waiting_since = operation.waiting_until = None
+    operation.held_code = operation.held_since = None
+
+
 def _apply(operation: Operation, change: OperationChange, row: Instance, now: datetime) -> None:
     operation.status = advance(operation.status, change.status)
     operation.error_code, operation.error_message = change.error_code, change.error_message
@@ -71,7 +77,7 @@ def _apply(operation: Operation, change: OperationChange, row: Instance, now: da
         operation.started_at = now
     else:
         operation.completed_at = now
-        operation.waiting_on = operation.waiting_since = operation.waiting_until = None
+        wait_for_nothing(operation)
     if change.status is OperationStatus.SUCCEEDED:
         operation.progress_percent = Decimal(100)
         operation.result = {"instance_id": str(row.id), "status": row.status.value}

@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, Column, Computed, Index, Text, UniqueCon
 from sqlmodel import Field, SQLModel
 
 from models.domain.billing.segments import PriceSource
+from models.domain.instances.holds import HoldCode
 from models.domain.instances.state import AgentPhase, DesiredStatus, InstanceStatus, OnUnavailable, WorkerStatus
 from models.tables.columns import document, document_list, enumeration, moment, price, primary_key, reference, text
 
@@ -54,6 +55,8 @@ class Instance(SQLModel, table=True):
     waiting_on: str | None = text(nullable=True)
     waiting_since: datetime | None = moment(nullable=True)
     waiting_until: datetime | None = moment(nullable=True)
+    held_code: HoldCode | None = enumeration(HoldCode, nullable=True)
+    held_since: datetime | None = moment(nullable=True)
 
     provider_code: str = text()
     zone_code: str | None = text(nullable=True)

@@ -8,6 +8,7 @@ from sqlalchemy import Index, Numeric, UniqueConstraint
 from sqlmodel import Column, Field, SQLModel
 
 from models.contracts.outbox import DeliveryKind
+from models.domain.instances.holds import HoldCode
 from models.domain.operations import OperationKind, OperationStatus
 from models.tables.columns import document, enumeration, moment, primary_key, reference, text
 
@@ -32,6 +33,8 @@ class Operation(SQLModel, table=True):
     waiting_on: str | None = text(nullable=True)
     waiting_since: datetime | None = moment(nullable=True)
     waiting_until: datetime | None = moment(nullable=True)
+    held_code: HoldCode | None = enumeration(HoldCode, nullable=True)
+    held_since: datetime | None = moment(nullable=True)
     cancel_requested_at: datetime | None = moment(nullable=True)
     result: dict[str, object] | None = document(nullable=True)
     error_code: str | None = text(nullable=True)

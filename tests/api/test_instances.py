@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from models.base.clock import utc_now
 from models.base.ids import new_id
 from models.domain.billing.segments import PriceSource, UsageKind
 from models.domain.identity.roles import Role
+from models.domain.instances.holds import HoldCode
 from models.domain.instances.state import DesiredStatus, InstanceStatus
 from models.tables.billing import BillingSegment
 from models.tables.catalog import InstanceType, InstanceTypeZone, LlmModel, Provider, Region, Zone
@@ -90,6 +91,15 @@ async def test_every_field_of_the_contract_is_there(seeded: SeededApi, person: P
     assert found["ip_address"] == "127.0.0.1", "without the mask that the database may know"
     assert found["cost_per_hour"] == 0.75
     assert found["created_at"].endswith("Z")
+
+
+async def test_what_holds_an_owner_is_a_code_and_a_moment(seeded: SeededApi, person: Person):
+    since = datetime(2026, 1, 31, 10, tzinfo=UTC)
+    row = placed(seeded, person, held_code=HoldCode.PROVIDER_AUTH, held_since=since)
+    listed, found = (await read(seeded, person, "/instances"))[0], await read(seeded, person, f"/instances/{row.id}")
+    assert listed["held"] == found["held"] == {"code": "PROVIDER_AUTH", "since": "2026-01-31T10:00:00Z"}
+    seeded.rows.change(row, held_code=None, held_since=None)
+    assert (await read(seeded, person, f"/instances/{row.id}"))["held"] is None
 
 
 async def test_what_is_not_known_has_a_name_for_people(seeded: SeededApi, person: Person):

@@ -42,8 +42,9 @@ def operation(people: People, person: Person, **columns: object) -> UUID:
 async def test_an_operation_says_what_it_is_how_far_and_what_it_waits_for(api: RunningApi, people: People):
     person = people.person(Role.VIEWER)
     operation_id = operation(
-        people, person, waiting_on="the machine to run", waiting_since=NOW, waiting_until=NOW + timedelta(hours=1)
-    )
+        people, person, waiting_on="the machine to run", waiting_since=NOW, waiting_until=NOW + timedelta(hours=1),
+        held_code="PROVIDER_AUTH", held_since=NOW,
+    )  # fmt: skip
     response = await api.client.get(f"/operations/{operation_id}", headers=person.bearer)
     body = response.json()
     assert response.status_code == 200
@@ -59,6 +60,7 @@ async def test_an_operation_says_what_it_is_how_far_and_what_it_waits_for(api: R
             "until": "2026-01-31T11:00:00Z",
             "why": None,
         },
+        "held": {"code": "PROVIDER_AUTH", "since": "2026-01-31T10:00:00Z"},
         "resource": {"kind": "instance", "id": resource_id, "url": f"/instances/{resource_id}"},
         "result": None,
         "error": None,
@@ -78,11 +80,12 @@ async def test_one_that_failed_says_why_and_waits_for_nothing(api: RunningApi, p
     person = people.person()
     operation_id = operation(
         people, person, status="failed", error_code="NO_CAPACITY", error_message="full", waiting_on="left over",
-        completed_at=NOW, result=json.dumps({"a": 1}),
+        completed_at=NOW, held_code="PROVIDER_AUTH", held_since=NOW, result=json.dumps({"a": 1}),
     )  # fmt: skip
     body = (await api.client.get(f"/operations/{operation_id}", headers=person.bearer)).json()
     assert body["error"] == {"code": "NO_CAPACITY", "message": "full"}
     assert (body["waiting_on"], body["result"], body["completed_at"]) == (None, {"a": 1}, "2026-01-31T10:00:00Z")
+    assert body["held"] is None
 
 
 @pytest.mark.parametrize("suffix", ["", "/events"])

@@ -88,6 +88,22 @@ def test_waiting_tells_each_step_once_and_ends_with_the_operation(api: ScriptedA
     assert f"quarterdeck chat {MODEL}" in err
 
 
+def test_waiting_tells_of_a_hold_once_and_of_its_end(api: ScriptedApi, quarterdeck: CommandLine):
+    process = quarterdeck.start("deploy", MODEL, "--wait")
+    operation_id = waiting_for(api, process)
+    held = {"code": "PROVIDER_AUTH", "since": "2026-01-31T10:00:00Z"}
+    for state in ({"held": held}, {"held": held, "progress": 1}, {"held": None}):
+        api.move(operation_id, status="running", **state)
+        looks = len(api.sent("GET", f"/operations/{operation_id}"))
+        eventually(lambda before=looks: len(api.sent("GET", f"/operations/{operation_id}")) > before + 1)
+    api.move(operation_id, instance={"status": "ready"}, status="succeeded")
+    _, err = process.communicate(timeout=10)
+    assert err.count("held: the provider refuses the credentials (PROVIDER_AUTH)\n") == 1
+    after = err.split("(PROVIDER_AUTH)\n")[1].splitlines()
+    assert "held" not in "".join(after)
+    assert [line.split()[-1] for line in after[:2]] == ["provisioning", "ready"], "the end of it is a line too"
+
+
 def test_events_end_the_waiting_at_once_not_the_next_look(api: ScriptedApi, quarterdeck: CommandLine):
     process = quarterdeck.start("deploy", MODEL, "--wait")
     operation_id = waiting_for(api, process)

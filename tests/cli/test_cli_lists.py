@@ -11,6 +11,7 @@ from tests.cli.scripted_api import ScriptedApi
 
 ONE = "019c1a2b-0000-7000-8000-000000000001"
 TWO = "019c1a2b-0000-7000-8000-000000000002"
+HELD = {"code": "PROVIDER_UNAVAILABLE", "since": "2026-01-31T10:00:00Z"}
 OTHER = "019c1a2c-0000-7000-8000-000000000003"
 
 
@@ -59,11 +60,13 @@ def test_an_empty_list_says_how_to_begin(quarterdeck: CommandLine):
 def test_one_instance(api: ScriptedApi, quarterdeck: CommandLine):
     waiting = {"what": "first heartbeat", "since": "2026-01-31T10:00:00Z", "until": None, "why": "the agent boots"}
     api.add_instance(
-        id=ONE, status="installing", waiting_on=waiting, error_code=None, storages=[{"name": "v", "size_gb": 9}]
-    )
+        id=ONE, status="installing", waiting_on=waiting, error_code=None, storages=[{"name": "v", "size_gb": 9}],
+        held=HELD,
+    )  # fmt: skip
     ran = quarterdeck.run("instance", ONE)
     fields = dict(line.split("\t", 1) for line in ran.stdout.splitlines())
     assert fields["waiting on"].startswith("first heartbeat (the agent boots)")
+    assert fields["held"].startswith("the provider does not answer (PROVIDER_UNAVAILABLE), ")
     assert fields["steps"].startswith("Machine created, Machine started")
     assert fields["volumes"] == "v 9 GB"
     assert fields["price"] == "0.75 EUR per hour"
@@ -119,6 +122,18 @@ def test_operations_say_what_they_wait_for(api: ScriptedApi, quarterdeck: Comman
     api.add_operation("instance.provision", api.add_instance(), waiting_on={"what": "capacity", "why": "sim-b is full"})
     ran = quarterdeck.run("operations")
     assert "capacity (sim-b is full)" in ran.stdout
+
+
+def test_lists_show_what_is_held(api: ScriptedApi, quarterdeck: CommandLine):
+    held = api.add_instance(status="terminating", held=HELD)
+    api.add_instance()
+    api.add_operation("instance.terminate", held, held=HELD)
+    for command in ("instances", "operations"):
+        lines = [line.split("\t") for line in quarterdeck.run(command).stdout.splitlines()]
+        column = lines[0].index("HELD")
+        cells = [line[column] for line in lines[1:]]
+        [shown] = [cell for cell in cells if cell != "-"]
+        assert shown.startswith("PROVIDER_UNAVAILABLE, ")
 
 
 def test_models(quarterdeck: CommandLine):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.snapshot import snapshot, step_label, waiting_clause
+from cli.snapshot import held_cell, held_clause, snapshot, step_label, waiting_clause
 from cli.text import duration, money, percent, printable, seconds_since, short_ids, shown
+from models.domain.instances.holds import SENTENCES, HoldCode
 from models.domain.instances.progress import Step
 
 NOW = datetime(2026, 1, 31, 10, 0, tzinfo=UTC)
@@ -87,6 +88,22 @@ def test_what_is_waited_for():
     assert waiting_clause(waiting, NOW) == "first heartbeat (the agent is installing), 42 s"
     assert waiting_clause("capacity") == "capacity"
     assert [waiting_clause(nothing) for nothing in (None, "", {}, {"what": None})] == ["", "", "", ""]
+
+
+def test_what_holds_an_owner():
+    held = {"code": "PROVIDER_AUTH", "since": "2026-01-31T09:55:00Z"}
+    assert held_clause(held, NOW) == "the provider refuses the credentials (PROVIDER_AUTH), 5 min"
+    assert held_clause(held) == "the provider refuses the credentials (PROVIDER_AUTH)"
+    assert held_clause({"code": "MOON\x1b[2J", "since": "?"}, NOW) == "MOON[2J", "a newer server's, harmless"
+    assert held_cell(held, NOW) == "PROVIDER_AUTH, 5 min"
+    for nothing in (None, "", {}, {"code": None}):
+        assert (held_clause(nothing, NOW), held_cell(nothing, NOW)) == ("", "-")
+
+
+@pytest.mark.parametrize("code", list(HoldCode))
+def test_every_hold_has_a_sentence(code: HoldCode):
+    assert SENTENCES[code]
+    assert code not in SENTENCES[code]
 
 
 @pytest.mark.parametrize("step", list(Step))

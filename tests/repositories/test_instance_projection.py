@@ -8,11 +8,13 @@ import psycopg
 import pytest
 
 from models.base.clock import utc_now
-from models.contracts.instances import InstanceKey, Projection, Waiting
+from models.contracts.instances import Held, InstanceKey, Projection, Waiting
 from models.domain.identity.principal import Principal
+from models.domain.identity.roles import Role
+from models.domain.instances.holds import HoldCode
 from models.domain.instances.machines import Ended, Volume
 from models.domain.instances.state import InstanceStatus
-from models.repositories import deployments
+from models.repositories import deployments, instance_commands
 from models.repositories.database import Database
 from models.repositories.deployments import Order
 from models.repositories.instance_projection import OwnerLimits
@@ -69,6 +71,67 @@ async def test_another_change_under_the_same_id_is_no_repeat(
     assert other.snapshot.version == applied.snapshot.version + 1
     with psycopg.connect(database.admin) as connection:
         assert connection.execute("SELECT waiting_on FROM instances").fetchall() == [("the second",)]
+
+
+async def test_a_word_of_a_hold_leaves_the_wait_and_any_other_word_without_one_ends_it(
+    ordered: tuple[InstanceRows, InstanceKey], database: TestDatabase
+) -> None:
+    rows, key = ordered
+    held = Held(code=HoldCode.PROVIDER_AUTH, since=utc_now() - timedelta(hours=1))
+    until = utc_now() + timedelta(hours=1)
+    waiting = Waiting(on="the machine", until=until)
+    shown = []
+    for word in ({"waiting": waiting}, {"held": held, "keeps_waiting": True}, {"held": held}, {"waiting": waiting}):
+        version = (await rows.load(key)).version
+        projection = Projection.model_validate(
+            {"key": key, "projection_id": uuid4(), "expected_version": version, **word}
+        )
+        snapshot = (await rows.apply(projection)).snapshot
+        with psycopg.connect(database.admin) as connection:
+            for table in ("instances", "operations"):
+                statement = f"SELECT waiting_on, waiting_until, held_code, held_since FROM {table}"  # noqa: S608
+                shown += [(snapshot.held, *row) for row in connection.execute(statement).fetchall()]
+    assert shown == [
+        *[(None, "the machine", until, None, None)] * 2,
+        *[(held, "the machine", until, "PROVIDER_AUTH", held.since)] * 2,
+        *[(held, None, None, "PROVIDER_AUTH", held.since)] * 2,
+        *[(None, "the machine", until, None, None)] * 2,
+    ]
+
+
+async def test_an_owner_of_before_that_knows_no_hold_ends_it(
+    ordered: tuple[InstanceRows, InstanceKey], database: TestDatabase
+) -> None:
+    rows, key = ordered
+    with psycopg.connect(database.admin) as connection:
+        connection.execute("UPDATE instances SET held_code = 'INTERNAL', held_since = now()")
+    assert (await rows.load(key)).held is not None
+    applied = await rows.apply(change(key, uuid4(), (await rows.load(key)).version, "the machine"))
+    assert applied.snapshot.held is None
+
+
+async def test_what_is_terminated_before_it_was_begun_is_not_held(
+    ordered: tuple[InstanceRows, InstanceKey], database: TestDatabase
+) -> None:
+    rows, key = ordered
+    held = Held(code=HoldCode.INTERNAL, since=utc_now())
+    version = (await rows.load(key)).version
+    await rows.apply(
+        Projection(key=key, projection_id=uuid4(), expected_version=version, held=held, keeps_waiting=True)
+    )
+    with psycopg.connect(database.admin) as connection:
+        user_id = connection.execute("SELECT created_by_user_id FROM instances").fetchone()
+    assert user_id is not None
+    principal = Principal(user_id=user_id[0], organization_id=key.organization_id, role=Role.OWNER)
+    worker = Database(database.worker, pool_size=1)
+    async with worker.tenant(key.organization_id) as session:
+        assert (await instance_commands.terminate(session, principal, key.instance_id)).status == "terminated"
+    await worker.close()
+    with psycopg.connect(database.admin) as connection:
+        kept = connection.execute(
+            "SELECT held_code FROM instances UNION ALL SELECT held_code FROM operations"
+        ).fetchall()
+    assert kept == [(None,)] * 3
 
 
 async def test_a_machine_that_ended_before_it_was_seen_has_its_bill(

@@ -9,8 +9,8 @@ from models.contracts.instances import InstanceInput, Projection
 from workflows.instances.changes import Change, refuse_unknown
 from workflows.instances.owner import Owner
 
-OF_THE_OWNER = {"key", "projection_id", "expected_version", "waiting"}
-"""Fields that `Owner.project` fills by itself, or from a parameter of its own."""
+OF_THE_OWNER = {"key", "projection_id", "expected_version", "waiting", "keeps_waiting", "held"}
+"""Fields that the owner fills by itself, or from a parameter of their own."""
 
 
 def test_a_change_has_the_fields_and_types_of_a_projection() -> None:

@@ -29,6 +29,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.runtime.plugin import platform_plugin
+from models.base.errors import AppError
 from models.contracts.rounds import RoundsInput
 from models.contracts.samples import UpkeepInput, UpkeepResult
 from models.contracts.search_attributes import RESOURCE_ID, RESOURCE_KIND
@@ -37,6 +38,7 @@ from models.contracts.task_queues import TaskQueue
 from models.contracts.workflow_ids import SAMPLES, SWEEPER
 from tests.replay.recording import keep_history
 from tests.servers import TEST_CODEC_KEY
+from tests.workflow.details import current_details
 from workers import standing
 from workers.embedded.temporal import TemporalServer, binary
 from workflows import options
@@ -173,6 +175,20 @@ async def test_a_slow_round_skips_beats_and_a_failed_one_is_followed_by_the_next
     late = [(one - EPOCH) % options.SWEEP_EVERY for one in rounds.sweeps[1:]]
     assert [after - before for before, after in pairwise(begun[1:])][:4] == [4, 1, 1, 1]
     assert max(late) < timedelta(seconds=2), "they do not drift"
+
+
+async def test_a_failed_round_stands_on_the_page_of_the_workflow(skipping: WorkflowEnvironment) -> None:
+    rounds = Rounds()
+    rounds.befalls = {number: lambda: AppError("private") for number in range(100)}
+    async with workers(skipping.client, rounds):
+        handle = await skipping.client.start_workflow(
+            SweeperWorkflow.run, RoundsInput(is_endless=True), id=SWEEPER, task_queue=TaskQueue.ORCHESTRATION
+        )
+        async with asyncio.timeout(20):
+            while "failed" not in (page := await current_details(handle)):
+                await asyncio.sleep(0.05)
+        await handle.terminate("the test is over")
+    assert "the last **failed** (INTERNAL) after" in page
 
 
 async def test_one_of_each_runs_however_often_it_is_looked_after(client: Client) -> None:

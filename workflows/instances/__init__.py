@@ -1,4 +1,4 @@
-"""The owner of an instance: `workflow.py` is the loop, one module per phase, `owner.py` what they share."""
+"""The owner of an instance: `workflow.py` is the loop, one module per phase, `row.py` and `owner.py` what they share."""
 
 from workflows.instances.workflow import InstanceWorkflow
 

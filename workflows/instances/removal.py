@@ -15,6 +15,7 @@ from models.contracts.instances import (
 )
 from models.contracts.task_queues import TaskQueue
 from models.domain.instances.deletion import PROVIDER_DELETED, USER_REQUEST
+from models.domain.instances.holds import HoldCode, refused_by_provider
 from models.domain.instances.state import InstanceStatus
 from models.domain.operations import OperationKind, OperationStatus
 from workflows import options
@@ -113,6 +114,7 @@ async def remove_leftovers(owner: Owner) -> bool:
         if await _put_on_record(owner, removal):
             continue
         if not removal.machines_left and not removal.volumes_left:
+            owner.holding.end()
             await owner.project(found=removal.found, volumes=removal.volumes, ended=removal.ended)
             owner.leftovers_removed = True
             return True
@@ -184,6 +186,8 @@ async def _report(
 
     `is_error`: the row shows it as its error, too.
     """
+    error_code = removal.error_code
+    owner.holding.note(refused_by_provider(error_code) if error_code else HoldCode.DELETION_PENDING)
     is_overdue = owner.removal_rounds >= options.ALARM_AFTER_ROUNDS and not owner.is_alarm_raised
     kinds = [*(["TERMINATION_PENDING"] if is_news else []), *(["ALARM"] if is_overdue else [])]
     is_written = await owner.project(

@@ -8,13 +8,10 @@ from models.contracts.instances import ActionNote, OperationChange, RestartAgent
 from models.domain.instances.state import InstanceStatus, OnUnavailable
 from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import MachineState
-from workflows import options
+from workflows import options, patches
 from workflows.instances import removal
 from workflows.instances.owner import Owner, failed
 from workflows.instances.removal import BOOT_OPERATIONS
-
-LOOK_AFTER_REFUSAL = "look-after-refused-restart"
-"""Owners whose history has a refused restart from before took it for final."""
 
 
 async def begin_reinstall(owner: Owner) -> bool:
@@ -58,7 +55,7 @@ async def _send_restart(owner: Owner, *, agent_only: bool) -> None:
             MachineActivities.restart_machine, request, options.PROVIDER_MUTATION, summary="restart the machine's agent"
         )
     except AppError as error:
-        is_refused = isinstance(error, ProviderRejected) and workflow.patched(LOOK_AFTER_REFUSAL)
+        is_refused = isinstance(error, ProviderRejected) and workflow.patched(patches.LOOK_AFTER_REFUSAL)
         if is_refused and await _is_taken_back(owner):
             await removal.provider_deleted(owner)
             return

@@ -9,6 +9,7 @@ from temporalio.exceptions import FailureError
 from activities.runtime.failures import unwrap
 from models.base.errors import AppError
 from models.contracts.instances import Command, InstanceInput, InstanceSnapshot, Observed
+from models.domain.instances.holds import unexpected
 from models.domain.instances.state import InstanceStatus
 from workflows import options
 from workflows.instances import provisioning, removal, serving, startup
@@ -55,6 +56,7 @@ class InstanceWorkflow:
                             "removal_began_at": owner.removal_began_at,
                             "removal_rounds": owner.removal_rounds,
                             "is_alarm_raised": owner.is_alarm_raised,
+                            "held": owner.holding.held,
                         }
                     )
                 )
@@ -62,6 +64,7 @@ class InstanceWorkflow:
 
     async def _hold(self, owner: Owner) -> None:
         """One pass that cannot end the owner: what it did not expect it reports, waits, and looks at the row again."""
+        owner.holding.begin_pass()
         try:
             if owner.has_news:
                 await owner.load()
@@ -69,8 +72,15 @@ class InstanceWorkflow:
         except InterruptedByTermination:
             return  # the next pass sees what is wanted
         except (FailureError, AppError) as failure:  # a local activity that is refused fails without an ActivityError
-            workflow.logger.error("the owner of an instance holds after %s", unwrap(failure).code)
+            error = unwrap(failure)
+            workflow.logger.error("the owner of an instance holds after %s", error.code)
+            owner.holding.note(unexpected(error))
+            await owner.show_hold()
             await owner.pause(options.HOLD_S)
+        else:
+            owner.holding.end_with_pass()
+            if not owner.is_over:
+                await owner.show_hold()
 
     async def _live(self, owner: Owner) -> None:
         match owner.row.status:

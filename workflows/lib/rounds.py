@@ -40,20 +40,25 @@ async def repeat(
     while rounds < rounds_per_run and not workflow.info().is_continue_as_new_suggested():
         began_at = workflow.now()
         workflow.set_current_details(f"at a round since {began_at:%H:%M:%S} UTC")
-        await _survived(one_round)
+        failed = await _survived(one_round)
         rounds += 1
         wait = until_next(workflow.now(), every)
+        outcome = f"**failed** ({failed}) after" if failed else "took"
         workflow.set_current_details(
-            f"next round at {workflow.now() + wait:%H:%M:%S} UTC, the last took {workflow.now() - began_at}"
+            f"next round at {workflow.now() + wait:%H:%M:%S} UTC, the last {outcome} {workflow.now() - began_at}"
         )
         await workflow.sleep(wait)
     workflow.continue_as_new(again)
 
 
-async def _survived(one_round: Callable[[], Awaitable[object]]) -> None:
+async def _survived(one_round: Callable[[], Awaitable[object]]) -> str | None:
+    """The code of what it failed with."""
     try:
         await one_round()
     except (FailureError, AppError) as failure:
         if is_cancelled_exception(failure):
             raise
-        workflow.logger.error("a round failed (%s); the next one comes at its time", unwrap(failure).code)
+        code = unwrap(failure).code
+        workflow.logger.error("a round failed (%s); the next one comes at its time", code)
+        return code
+    return None

@@ -1,0 +1,51 @@
+"""What an owner can be held up by: a code from this list and a moment, never what a provider said."""
+
+from enum import StrEnum
+from typing import Final
+
+from models.base.errors import AppError, DeadlineExceeded, ProviderError, ProviderUnavailable, ServiceUnavailable
+
+
+class HoldCode(StrEnum):
+    PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"  # it does not answer, or says that it cannot at the moment
+    PROVIDER_THROTTLED = "PROVIDER_THROTTLED"
+    PROVIDER_AUTH = "PROVIDER_AUTH"
+    PROVIDER_REJECTED = "PROVIDER_REJECTED"
+    PROVIDER_ERROR = "PROVIDER_ERROR"
+    NO_CAPACITY = "NO_CAPACITY"
+    NO_WORKER = "NO_WORKER"  # nobody has taken up what the provider is to be asked
+    DELETION_PENDING = "DELETION_PENDING"  # it took the order to delete, and what was to go is still there
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # a part of this installation is away
+    INTERNAL = "INTERNAL"
+
+
+AT_PROVIDER: Final = frozenset(HoldCode) - {HoldCode.SERVICE_UNAVAILABLE, HoldCode.INTERNAL}
+"""Over when the provider does what it is asked for, not when the owner comes through a pass without asking it."""
+
+SENTENCES: Final = {
+    HoldCode.PROVIDER_UNAVAILABLE: "the provider does not answer",
+    HoldCode.PROVIDER_THROTTLED: "the provider takes no more calls at the moment",
+    HoldCode.PROVIDER_AUTH: "the provider refuses the credentials",
+    HoldCode.PROVIDER_REJECTED: "the provider refuses the request",
+    HoldCode.PROVIDER_ERROR: "the provider fails",
+    HoldCode.NO_CAPACITY: "the provider has no such machine left",
+    HoldCode.NO_WORKER: "no worker serves the provider",
+    HoldCode.DELETION_PENDING: "the provider has not deleted everything yet",
+    HoldCode.SERVICE_UNAVAILABLE: "a part of Quarterdeck is away",
+    HoldCode.INTERNAL: "something that was not expected; the worker's log says more",
+}
+"""For people, of each code (contract decision 24)."""
+
+
+def refused_by_provider(error_code: str) -> HoldCode:
+    """For a call at the provider that failed with the code of an AppError. A time-out says that it does not answer."""
+    if error_code == DeadlineExceeded.code:
+        return HoldCode.PROVIDER_UNAVAILABLE
+    return HoldCode(error_code) if error_code in AT_PROVIDER else HoldCode.PROVIDER_ERROR
+
+
+def unexpected(error: AppError) -> HoldCode:
+    """For a failure that no phase of the owner expected."""
+    if isinstance(error, ProviderError | ProviderUnavailable):
+        return refused_by_provider(error.code)
+    return HoldCode.SERVICE_UNAVAILABLE if isinstance(error, ServiceUnavailable) else HoldCode.INTERNAL

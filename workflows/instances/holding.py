@@ -1,0 +1,35 @@
+"""What an owner holds for and since when: begun by what stands in its way, ended by the next thing that works."""
+
+from temporalio import workflow
+
+from models.contracts.instances import Held
+from models.domain.instances.holds import AT_PROVIDER, HoldCode
+
+
+class Holding:
+    """`held` is None for an owner that nothing holds up. It is carried in every projection, so that the row says the same."""
+
+    def __init__(self, held: Held | None) -> None:
+        self.held = held
+        self._is_of_this_pass = False
+
+    def begin_pass(self) -> None:
+        self._is_of_this_pass = False
+
+    def note(self, code: HoldCode) -> None:
+        """`since` stays where the hold goes on for another reason: it says how long the object has not moved."""
+        self.held = Held(code=code, since=self.held.since if self.held else workflow.now())
+        self._is_of_this_pass = True
+
+    def end(self) -> None:
+        self.held = None
+
+    def end_at_provider(self) -> None:
+        """The provider has done something that it was asked for."""
+        if self.held is not None and self.held.code in AT_PROVIDER:
+            self.held = None
+
+    def end_with_pass(self) -> None:
+        """A pass came through, or has come as far as to wait for news without end."""
+        if self.held is not None and not self._is_of_this_pass and self.held.code not in AT_PROVIDER:
+            self.held = None
