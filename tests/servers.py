@@ -80,6 +80,20 @@ class TestPostgres:
             _run(admin, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {}", name, TEMPLATE, OWNER_ROLE)
             _run(admin, "REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
             _run(admin, "GRANT CONNECT ON DATABASE {} TO {}, {}, {}", name, MIGRATOR, *DatabaseRole)
+        return self._of(name)
+
+    def create_at(self, revision: str) -> TestDatabase:
+        """A new database as it was at this revision: for what the next one makes of the rows that are there."""
+        name = f"test_{next(self._numbers)}"
+        self.server.ensure_database(name)
+        prepare_database(self.server.url(name), self._passwords)
+        with self._connect() as admin:
+            _run(admin, "GRANT CONNECT ON DATABASE {} TO {}", name, MIGRATOR)
+        database = self._of(name)
+        upgrade(database.owner, revision)
+        return database
+
+    def _of(self, name: str) -> TestDatabase:
         url = self.server.url(name)
         urls = {role: as_role(url, role, password) for role, password in self._passwords.items()}
         migrator = self._migrators_url(name)

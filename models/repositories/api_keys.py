@@ -6,15 +6,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import ColumnElement, and_, func
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.base.errors import NotFound
-from models.domain.identity.api_keys import ApiKeyText
+from models.base.errors import Conflict, NotFound, Unauthenticated
+from models.domain.identity.api_keys import CHAIN_LIMIT, ApiKeyText
 from models.domain.identity.principal import Principal
-from models.tables.identity import ApiKey
+from models.repositories.locking import locked
+from models.tables.identity import ApiKey, Membership, UserSession
 
 SORT_COLUMNS = {
     "name": ApiKey.name,
@@ -68,21 +71,67 @@ async def search(
 
 
 async def add(session: AsyncSession, principal: Principal, name: str, key: ApiKeyText, created_at: datetime) -> ApiKey:
-    """A key that can do and last no more than the one that makes it, if an API key does."""
+    """A key that can do and last no more than the one that makes it, if an API key does.
+
+    Raises Unauthenticated when who makes it is good no more by now, Conflict at the end of a chain of CHAIN_LIMIT keys.
+    """
+    maker = await _maker(session, principal, created_at)
+    parent = maker if isinstance(maker, ApiKey) else None
     row = ApiKey(
         organization_id=principal.organization_id,
         user_id=principal.user_id,
-        parent_id=principal.api_key_id,
+        parent_id=parent.id if parent else None,
         name=name,
         key_prefix=key.shown_prefix,
         key_hash=key.hash,
-        scopes=sorted(principal.scopes),
+        scopes=parent.scopes if parent else [],
         created_at=created_at,
-        expires_at=principal.expires_at if principal.api_key_id else None,
+        expires_at=parent.expires_at if parent else None,
     )
     session.add(row)
-    await session.flush()
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        match _broken_rule(error):
+            case "api_keys_chain":
+                raise Conflict(
+                    f"of keys that make keys, a chain has at most {CHAIN_LIMIT}: make this one in a session,"
+                    " or by a key further up",
+                    code="API_KEY_CHAIN_TOO_LONG",
+                ) from error
+            case "api_keys_of_a_good_parent":  # it ran out at this moment, by the clock of the database
+                raise _no_longer_good() from error
+        raise
     return row
+
+
+async def _maker(session: AsyncSession, principal: Principal, now: datetime) -> ApiKey | UserSession:
+    """The key or session that calls, as it is: what a replica said of it may be a second old. It stays so until the transaction
+    ends, for whoever revokes it waits. The membership is locked first, as by whoever ends that.
+    """
+    membership = select(Membership).where(
+        Membership.organization_id == principal.organization_id, Membership.user_id == principal.user_id
+    )
+    if (await session.exec(locked(membership, shares=True))).one_or_none() is None:
+        raise _no_longer_good()
+    maker: ApiKey | UserSession | None
+    if principal.api_key_id is not None:
+        key = select(ApiKey).where(ApiKey.id == principal.api_key_id)
+        maker = (await session.exec(locked(key, shares=True))).one_or_none()
+    else:
+        signed_in = select(UserSession).where(UserSession.id == principal.session_id)
+        maker = (await session.exec(locked(signed_in, shares=True))).one_or_none()
+    if maker is None or maker.revoked_at is not None or (maker.expires_at is not None and maker.expires_at <= now):
+        raise _no_longer_good()
+    return maker
+
+
+def _no_longer_good() -> Unauthenticated:
+    return Unauthenticated("these credentials are not valid: they have expired or are revoked", code="INVALID_TOKEN")
+
+
+def _broken_rule(error: IntegrityError) -> str | None:
+    return error.orig.diag.constraint_name if isinstance(error.orig, psycopg.Error) else None
 
 
 async def rename(session: AsyncSession, principal: Principal, key_id: UUID, name: str) -> None:

@@ -66,6 +66,7 @@ async def found(session: AsyncSession, founder: Founder, *, name: str, slug: str
     await session.flush()
     for organization in (shared, personal):
         session.add(Membership(organization_id=organization.id, user_id=user.id, role=Role.OWNER))
+    await session.flush()  # a key belongs to a member
     session.add(
         ApiKey(
             organization_id=shared.id,

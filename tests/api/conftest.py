@@ -90,7 +90,7 @@ class People:
         password_hash: str | None = PASSWORD_HASH,
         scopes: str = "[]",
     ) -> Person:
-        user_id, username, key, key_id = new_id(), f"p{secrets.token_hex(6)}", new_api_key(), new_id()
+        user_id, username = new_id(), f"p{secrets.token_hex(6)}"
         organization_id = organization_id or self.organization()
         self.execute(
             "INSERT INTO users (id, username, email, password_hash, is_superadmin, first_name)"
@@ -101,12 +101,18 @@ class People:
             "INSERT INTO memberships (organization_id, user_id, role) VALUES (%s, %s, %s)",
             organization_id, user_id, role.value,
         )  # fmt: skip
+        key_id, key = self.key(organization_id, user_id, scopes=scopes)
+        return Person(user_id, organization_id, username, key_id, key)
+
+    def key(self, organization_id: UUID, user_id: UUID, *, name: str = "first", scopes: str = "[]") -> tuple[UUID, str]:
+        """The id of a new API key, and the key."""
+        key_id, key = new_id(), new_api_key()
         self.execute(
             "INSERT INTO api_keys (id, organization_id, user_id, name, key_prefix, key_hash, scopes)"
-            " VALUES (%s, %s, %s, 'first', %s, %s, %s)",
-            key_id, organization_id, user_id, key.shown_prefix, key.hash, scopes,
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            key_id, organization_id, user_id, name, key.shown_prefix, key.hash, scopes,
         )  # fmt: skip
-        return Person(user_id, organization_id, username, key_id, key.plaintext)
+        return key_id, key.plaintext
 
 
 @pytest.fixture(scope="module")

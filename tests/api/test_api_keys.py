@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from models.domain.identity.api_keys import CHAIN_LIMIT
 from models.domain.identity.roles import Role
 from models.domain.keys import fingerprint
 from tests.api.conftest import PASSWORD, People, Person, RunningApi
@@ -232,6 +233,87 @@ async def test_a_key_reaches_what_it_made_and_nothing_above_or_beside(api: Runni
     below = f"/api_keys/{grandchild['key']['id']}"
     assert (await api.client.put(below, json={"name": "renamed"}, headers=person.bearer)).status_code == 200
     assert (await api.client.delete(below, headers=person.bearer)).status_code == 200
+
+
+def unannounced(people: People, statement: str, *parameters: object) -> None:
+    """A change of which no process hears."""
+    for table in (tables := ("api_keys", "user_sessions", "memberships")):
+        people.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_identity")
+    people.execute(statement, *parameters)
+    for table in tables:
+        people.execute(f"ALTER TABLE {table} ENABLE TRIGGER {table}_identity")
+
+
+@pytest.mark.parametrize("end", ["revoked_at = now()", "expires_at = now() - interval '1 second'"])
+async def test_a_key_that_ended_a_moment_ago_makes_none(api: RunningApi, people: People, end: str):
+    person = people.person()
+    assert (await api.client.get("/auth/me", headers=person.bearer)).status_code == 200
+    unannounced(people, f"UPDATE api_keys SET {end} WHERE id = %s", person.api_key_id)  # noqa: S608
+    refused = await api.client.post("/api_keys", json={"name": "late"}, headers=person.bearer)
+    assert (refused.status_code, refused.json()["code"]) == (401, "INVALID_TOKEN")
+    assert people.execute("SELECT count(*) FROM api_keys WHERE name = 'late'") == [(0,)]
+
+
+async def test_a_session_that_ended_a_moment_ago_makes_none(api: RunningApi, people: People):
+    person = people.person()
+    signed_in = await session_of(api, person)
+    unannounced(people, "UPDATE user_sessions SET revoked_at = now()")
+    refused = await api.client.post("/api_keys", json={"name": "late"}, headers=signed_in)
+    assert (refused.status_code, refused.json()["code"]) == (401, "INVALID_TOKEN")
+
+
+async def test_who_left_a_moment_ago_makes_none(api: RunningApi, people: People):
+    person = people.person()
+    unannounced(people, "DELETE FROM memberships WHERE user_id = %s", person.user_id,
+    )  # fmt: skip
+    refused = await api.client.post("/api_keys", json={"name": "late"}, headers=person.bearer)
+    assert (refused.status_code, refused.json()["code"]) == (401, "INVALID_TOKEN")
+
+
+async def test_a_key_made_by_one_that_was_narrowed_a_moment_ago_is_as_narrow(api: RunningApi, people: People):
+    person = people.person()
+    unannounced(people, "UPDATE api_keys SET scopes = '[\"api_keys:own\"]', expires_at = now() + interval '1 day' WHERE id = %s",
+        person.api_key_id,
+    )  # fmt: skip
+    child = (await make(api, person.bearer))["key"]
+    rows = people.execute(
+        "SELECT scopes, expires_at FROM api_keys WHERE id IN (%s, %s)", person.api_key_id, child["id"]
+    )
+    assert rows[0] == rows[1]
+    assert rows[0][0] == ["api_keys:own"]
+
+
+async def test_a_chain_of_keys_has_an_end(api: RunningApi, people: People):
+    headers = people.person().bearer
+    for _ in range(CHAIN_LIMIT - 1):
+        headers = {"x-api-key": str((await make(api, headers))["api_key"])}
+    refused = await api.client.post("/api_keys", json={"name": "ninth"}, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (409, "API_KEY_CHAIN_TOO_LONG")
+
+
+async def test_scopes_that_a_key_loses_are_lost_to_what_it_made_at_once(api: RunningApi, people: People):
+    person = people.person()
+    child = {"x-api-key": str((await make(api, person.bearer))["api_key"])}
+    assert (await api.client.get("/operations", headers=child)).status_code == 200
+    people.execute("UPDATE api_keys SET scopes = '[\"api_keys:own\"]' WHERE id = %s", person.api_key_id)
+    await api.state.identities.catch_up()
+    assert (await api.client.get("/operations", headers=child)).status_code == 403
+
+
+async def test_who_comes_back_signs_in_anew(api: RunningApi, people: People):
+    person = people.person()
+    signed_in = await session_of(api, person)
+    child = {"x-api-key": str((await make(api, person.bearer))["api_key"])}
+    people.execute(
+        "DELETE FROM memberships WHERE user_id = %s AND organization_id = %s", person.user_id, person.organization_id
+    )
+    people.execute("INSERT INTO memberships VALUES (%s, %s, 'owner')", person.organization_id, person.user_id)
+    await api.state.identities.catch_up()
+    statuses = [
+        (await api.client.get("/auth/me", headers=each)).status_code for each in (signed_in, person.bearer, child)
+    ]
+    assert statuses == [401, 401, 401]
+    assert (await api.client.get("/auth/me", headers=await session_of(api, person))).status_code == 200
 
 
 async def test_a_changed_password_ends_the_sessions_that_began_with_the_old_one(api: RunningApi, people: People):

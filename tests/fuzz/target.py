@@ -133,9 +133,7 @@ def populate(database: TestDatabase, port: int) -> tuple[dict[str, Person], dict
                 status=ActionStatus.SUCCESS, instance_id=machine.id,
             )
         )  # fmt: skip
-    spare = [people.person(Role.USER, organization_id=organization_id).api_key_id for _ in range(3)]
-    for key_id in spare:
-        people.execute("UPDATE api_keys SET user_id = %s WHERE id = %s", admin.user_id, key_id)
+    spare = [people.key(organization_id, admin.user_id)[0] for _ in range(3)]
     things = {
         "instance_id": [machine.id for machine in machines],
         "operation_id": [operation.id for operation in operations],

@@ -57,8 +57,8 @@ class World:
             User(id=tenant.user_id, username=name, email=f"{name}@example.org"),
             Organization(id=tenant.organization_id, name=name, slug=name),
         )
+        self._add(Membership(organization_id=tenant.organization_id, user_id=tenant.user_id, role=role))
         self._add(
-            Membership(organization_id=tenant.organization_id, user_id=tenant.user_id, role=role),
             ApiKey(
                 id=tenant.api_key_id,
                 organization_id=tenant.organization_id,
@@ -67,7 +67,7 @@ class World:
                 key_prefix=key.shown_prefix,
                 key_hash=key.hash,
                 scopes=scopes or [],
-            ),
+            )
         )
         return tenant
 

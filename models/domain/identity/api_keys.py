@@ -9,6 +9,8 @@ from models.domain.keys import fingerprint
 PREFIX = "sk-qd-"
 KEY_BYTES = 32
 SHOWN_CHARACTERS = 12
+CHAIN_LIMIT = 8
+"""Most keys in a chain of which each was made by the one before. The database holds it (`check_api_key`)."""
 
 _FORM = re.compile(r"sk-qd-[0-9a-f]{64}")
 
