@@ -10,7 +10,10 @@ from api.http.idempotency import Claimed, Replay, request_hash
 from models.base.errors import Conflict, IdempotencyMismatch
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
+from models.repositories.database import Database
+from models.repositories.sweeper_rows import SweeperRows
 from tests.api.conftest import People, RunningApi
+from tests.servers import TestDatabase
 
 ROUTE = "POST /things"
 
@@ -101,11 +104,17 @@ async def test_after_a_day_a_key_is_new_again(api: RunningApi, people: People):
     assert people.execute("SELECT count(*) FROM idempotency_keys WHERE expires_at > now() + interval '23 h'") == [(1,)]
 
 
-async def test_expired_keys_are_purged_across_organizations(api: RunningApi, people: People):
+async def test_the_sweeper_purges_expired_keys_of_every_organization(
+    api: RunningApi, people: People, database: TestDatabase
+):
     for key in ("old", "new"):
         await answer_once(api, principal_of(people), key, Body())
     people.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 s' WHERE key = 'old'")
-    assert people.execute("SELECT purge_idempotency_keys()") == [(1,)]
+    worker = Database(database.worker, pool_size=1)
+    try:
+        assert await SweeperRows(worker, stale_s=120, events_kept_s=86_400).purge() == 1
+    finally:
+        await worker.close()
     assert people.execute("SELECT key FROM idempotency_keys") == [("new",)]
 
 
