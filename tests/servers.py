@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 
 from models.migrations import upgrade
 from models.settings.derived import OWNER_ROLE, DatabaseRole, as_owner, as_role
+from tests.patience import GIVE_UP_S
 from workers.embedded import postgres, processes
 from workers.embedded.ports import free_port
 from workers.embedded.postgres import PostgresServer
@@ -23,7 +24,7 @@ from workers.embedded.temporal import TemporalServer
 from workers.migrate import prepare_database
 
 TEST_CODEC_KEY = b"a key that only tests use: 32 by"
-STARTUP_TIMEOUT_S = 30.0
+STARTUP_TIMEOUT_S = GIVE_UP_S
 TEMPLATE = "quarterdeck_template"
 MIGRATOR = "quarterdeck_migrator"
 """Logs in, and has no right to anything before it becomes the owner role. No superuser: no test has more rights than it names."""

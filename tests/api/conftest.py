@@ -27,6 +27,7 @@ from models.domain.identity.api_keys import new_api_key
 from models.domain.identity.passwords import hash_password
 from models.domain.identity.roles import Role
 from models.settings import Settings
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
         server = ServerInTests(config, state)
         task = asyncio.create_task(server.serve([bound]))
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(GIVE_UP_S):
                 while not server.started:
                     await asyncio.sleep(0.01)
             yield Served(f"http://127.0.0.1:{bound.getsockname()[1]}", state, server)

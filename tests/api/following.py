@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from tests.patience import GIVE_UP_S
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -26,7 +28,7 @@ class Follower:
         self.response = response
         self._lines = response.aiter_lines()
 
-    async def next(self, timeout_s: float = 10) -> Seen | None:
+    async def next(self, timeout_s: float = GIVE_UP_S) -> Seen | None:
         fields: dict[str, str] = {}
         async with asyncio.timeout(timeout_s):
             async for line in self._lines:
@@ -43,7 +45,7 @@ class Follower:
                     )
         return None
 
-    async def until_end(self, timeout_s: float = 10) -> list[Seen]:
+    async def until_end(self, timeout_s: float = GIVE_UP_S) -> list[Seen]:
         found = []
         while (seen := await self.next(timeout_s)) is not None:
             found.append(seen)
@@ -57,6 +59,6 @@ async def follower(
     resume = {} if after is None else {"last-event-id": str(after)}
     async with (
         httpx.AsyncClient(trust_env=False) as client,
-        client.stream("GET", url, headers={**headers, **resume}, params=params, timeout=30) as response,
+        client.stream("GET", url, headers={**headers, **resume}, params=params, timeout=GIVE_UP_S) as response,
     ):
         yield Follower(response)

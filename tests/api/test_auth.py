@@ -1,7 +1,6 @@
 """Signing in, being recognised, signing out (contract/fleet.md 1, 2.1, 2.5; contract decisions 3, 6, 7)."""
 
 import asyncio
-import statistics
 import time
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
@@ -10,11 +9,16 @@ import httpx
 import jwt
 import pytest
 
+from api.security import identities
+from models.base.clock import utc_now
 from models.base.ids import new_id
 from models.domain.identity.roles import Role
 from models.domain.keys import Purpose, decode_installation_key, derive, fingerprint
+from models.repositories import replica
 from models.settings import Environment, Settings
 from tests.api.conftest import INSTALLATION_KEY, PASSWORD, People, Person, RunningApi, client_of, running_api
+from tests.factories.hash_work import counted
+from tests.patience import GIVE_UP_S
 
 COOKIE = "quarterdeck_session"
 
@@ -131,17 +135,16 @@ async def test_wrong_password_and_no_password_and_no_user_look_the_same(api: Run
     assert answers[0]["status_code"] == 401
 
 
-async def test_an_unknown_login_takes_as_long_as_a_wrong_password(api: RunningApi):
-    async def seconds(stored_hash: str | None) -> float:
-        started = time.perf_counter()
-        assert not await api.state.password_checks.verify(stored_hash, "guess")
-        return time.perf_counter() - started
-
-    from tests.api.conftest import PASSWORD_HASH  # noqa: PLC0415  (a constant, beside its one use)
-
-    pairs = [(await seconds(None), await seconds(PASSWORD_HASH)) for _ in range(9)]
-    unknown, wrong = (statistics.median(column) for column in zip(*pairs, strict=True))
-    assert 0.5 < unknown / wrong < 2
+async def test_an_unknown_login_costs_as_much_as_a_wrong_password(
+    api: RunningApi, people: People, monkeypatch: pytest.MonkeyPatch
+):
+    """Else the time of the answer told who exists."""
+    hashed = counted(monkeypatch)
+    known, without = people.person(), people.person(password_hash=None)
+    for login in (known.email, without.email, "nobody@example.org"):
+        response = await api.client.post("/auth/login", json={"email": login, "password": "guess"})
+        assert response.status_code == 401
+    assert hashed == [hashed[0]] * 3
 
 
 async def test_the_sixth_guess_in_a_minute_waits_and_a_right_password_is_no_way_round(api: RunningApi, people: People):
@@ -269,13 +272,15 @@ async def test_a_genuine_token_is_good_only_for_the_row_whose_hash_it_has(api: R
     assert (await api.client.get("/auth/me", headers={"authorization": f"Bearer {token}"})).status_code == 401
 
 
-async def test_an_expired_session_ends_without_anybody_doing_anything(api: RunningApi, people: People):
+async def test_an_expired_session_ends_without_anybody_doing_anything(
+    api: RunningApi, people: People, monkeypatch: pytest.MonkeyPatch
+):
     person = people.person()
     await sign_in(api, person)
-    people.execute("UPDATE user_sessions SET expires_at = now() + interval '3 s' WHERE user_id = %s", person.user_id)
+    people.execute("UPDATE user_sessions SET expires_at = now() + interval '1 h' WHERE user_id = %s", person.user_id)
     await api.state.identities.catch_up()
     assert (await api.client.get("/auth/me")).status_code == 200
-    await asyncio.sleep(3.1)
+    monkeypatch.setattr(identities, "utc_now", lambda: utc_now() + timedelta(hours=1))
     assert (await api.client.get("/auth/me")).status_code == 401
 
 
@@ -288,16 +293,15 @@ async def test_an_expired_session_ends_without_anybody_doing_anything(api: Runni
         "DELETE FROM api_keys WHERE user_id = %s",
     ],
 )
-async def test_a_revocation_made_elsewhere_is_effective_within_a_second(
-    api: RunningApi, people: People, revocation: str
-):
+async def test_a_revocation_made_elsewhere_is_told_by_the_database(api: RunningApi, people: People, revocation: str):
+    """The next time that everything is read again is in ten minutes. How soon it comes, `make bench` measures."""
+    assert replica.RELOAD_INTERVAL_S > 2 * GIVE_UP_S
     person = people.person()
     assert (await api.client.get("/auth/me", headers=person.bearer)).status_code == 200
     people.execute(revocation, person.user_id)
-    deadline = time.monotonic() + 1
-    while (await api.client.get("/auth/me", headers=person.bearer)).status_code != 401:
-        assert time.monotonic() < deadline, "still good a second after its revocation"
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(GIVE_UP_S):
+        while (await api.client.get("/auth/me", headers=person.bearer)).status_code != 401:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_change_of_role_is_effective_at_once(api: RunningApi, people: People):

@@ -20,9 +20,9 @@ from tests.api.conftest import Person
 from tests.api.wire import connected
 from tests.factories.seeded import SeededApi
 from tests.factories.unstarted import unstarted_app
+from tests.patience import GIVE_UP_S
 
 JSON = (b"content-type", b"application/json")
-ANSWER_S = 10.0
 WRONG = [
     pytest.param([], id="none"),
     pytest.param([(b"authorization", b"Bearer nonsense")], id="a word"),
@@ -136,7 +136,7 @@ async def test_who_sends_it_all_before_reading_finds_the_401(url: str, path: str
         for _ in range(40):
             yield b" " * 50_000
 
-    async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_S) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=GIVE_UP_S) as client:
         for content in (b" " * 60_000, pieces()):
             response = await client.post(f"{url}{path}", content=content, headers=headers)
             assert response.status_code == 401
@@ -150,7 +150,7 @@ async def test_a_short_body_that_nobody_read_does_not_cost_the_connection(url: s
     reader, writer = await connected(url)
     for _ in range(3):
         writer.write(head.encode() + body[:10])
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(GIVE_UP_S):
             answer = await reader.readuntil(b"\r\n\r\n")
             length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             await reader.readexactly(length)

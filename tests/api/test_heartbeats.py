@@ -21,6 +21,7 @@ from models.repositories.samples import ensure_partitions, roll_up
 from models.settings import Settings
 from tests.api.conftest import People, RunningApi, running_api
 from tests.api.fleet import Agent, Fleet
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 
@@ -61,7 +62,7 @@ async def test_a_heartbeat_without_an_edge_notifies_nobody(agent: Agent, fleet: 
             await agent.beat(phase="serving")
         assert list(listener.notifies(timeout=0.2)) == []
         await agent.beat("draining", phase="serving")
-        assert len(list(listener.notifies(timeout=2, stop_after=1))) == 1
+        assert len(list(listener.notifies(timeout=GIVE_UP_S, stop_after=1))) == 1
 
 
 async def test_an_edge_names_the_instance_the_boot_and_the_generation(agent: Agent, fleet: Fleet) -> None:
@@ -275,7 +276,7 @@ async def test_that_heartbeats_are_taken_is_noted_without_gaps(
 ) -> None:
     """Who judges an agent's silence asks for it: from when to when somebody listened."""
     fleet.execute("INSERT INTO installation (id) VALUES (%s)", new_id())
-    async with running_api(api_settings), asyncio.timeout(5):
+    async with running_api(api_settings), asyncio.timeout(GIVE_UP_S):
         while not (noted := fleet.execute("SELECT intake_since, intake_seen_at FROM installation"))[0][0]:
             await asyncio.sleep(0.02)
     assert noted[0][0] == noted[0][1]

@@ -15,6 +15,7 @@ from models.repositories import instance_commands
 from models.repositories.database import Database
 from tests.api.conftest import People, RunningApi
 from tests.api.fleet import KEY, MODEL, Agent, Fleet
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 
@@ -186,6 +187,6 @@ async def test_an_agent_registers_while_a_command_holds_its_instance(
     commands = Database(database.api, pool_size=1)
     async with commands.tenant(fleet.organization_id) as session:
         await instance_commands.terminate(session, operator, agent.instance_id)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(GIVE_UP_S):
             await agent.register()
     await commands.close()

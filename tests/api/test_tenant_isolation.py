@@ -35,6 +35,7 @@ from tests.api.following import follower
 from tests.factories.any_rows import tenant_tables
 from tests.factories.seeded import SeededApi, lonely_settings, seeded_api
 from tests.factories.unstarted import unstarted_app
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 OWNED = {"instance_id", "operation_id", "api_key_id", "resource_id"}
@@ -48,8 +49,6 @@ BODIES: dict[str, object] = {"PUT /api_keys/{api_key_id}": {"name": "stolen"}}
 
 OPEN_STREAMS = {"/events/stream"}
 """These do not end: `test_a_stream_tells_what_happens_at_home` follows them."""
-
-STREAM_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -299,7 +298,7 @@ async def test_a_stream_tells_what_happens_at_home(database: TestDatabase, tmp_p
         streams = [{}, {"instance_id": foreign}, {"topics": "instances"}]
         for query in streams:
             async with (
-                asyncio.timeout(STREAM_S),
+                asyncio.timeout(GIVE_UP_S),
                 follower(f"{server.url}/events/stream", stranger.bearer, **query) as reader,
             ):
                 assert (await reader.next()).kind == "hello"  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 
-ANSWER_S = 10.0
+from tests.patience import GIVE_UP_S
 
 
 async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -16,7 +16,7 @@ async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 async def answer_from(reader: asyncio.StreamReader) -> tuple[int | None, str]:
     """Status and body; None when the connection is closed without an answer."""
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(GIVE_UP_S):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             lengths = [line.partition(b":")[2] for line in head.splitlines() if line.startswith(b"content-length")]
             body = await reader.readexactly(int(lengths[0])) if lengths else b""

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Self
 
 from tests.cli.scripted_api import API_KEY
+from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "cli"]
-LIMIT_S = 30.0
-"""Longest run of a command in these tests."""
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -43,14 +42,14 @@ class CommandLine:
 
     def run(self, *arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **settings)
-        out, err = process.communicate(stdin, timeout=LIMIT_S)
+        out, err = process.communicate(stdin, timeout=GIVE_UP_S)
         assert API_KEY not in out + err
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, python: tuple[str, ...] = ("-m", "cli"), **settings: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*COMMAND, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, *python, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=environment(self.home, self.settings | settings), cwd=self.home,
         )  # fmt: skip
         self.started.append(process)
@@ -104,14 +103,14 @@ class Terminal:
         eventually(self._waits)
         self.type(keys)
 
-    def until(self, expected: str, limit_s: float = LIMIT_S) -> None:
+    def until(self, expected: str, limit_s: float = GIVE_UP_S) -> None:
         """Reads until `expected` was written. Fails with what was written instead."""
         deadline = time.monotonic() + limit_s
         while expected not in self.text:
             if not self._read(deadline):
                 raise AssertionError(f"{expected!r} never came; this did:\n{self.text}")
 
-    def exit_code(self, limit_s: float = LIMIT_S) -> int:
+    def exit_code(self, limit_s: float = GIVE_UP_S) -> int:
         """Reads to the end. Fails when the command does not end in time."""
         deadline = time.monotonic() + limit_s
         while self._read(deadline):
@@ -146,7 +145,7 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def eventually(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], limit_s: float = GIVE_UP_S) -> None:
     """Waits until `condition` holds. Fails when it does not in time."""
     deadline = time.monotonic() + limit_s
     while not condition():

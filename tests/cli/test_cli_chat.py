@@ -13,6 +13,7 @@ from aiohttp import web
 
 from tests.cli.command_line import CommandLine
 from tests.cli.scripted_api import ScriptedApi
+from tests.patience import GIVE_UP_S
 
 PATH = "/v1/chat/completions"
 
@@ -90,7 +91,7 @@ def test_ctrl_c_stops_the_generation(api: ScriptedApi, quarterdeck: CommandLine)
     assert process.stdout is not None
     process.stdout.read(10)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=GIVE_UP_S)
     assert (process.returncode, err) == (130, "")
     assert disconnected.wait(5)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.command_line import CommandLine
 from tests.cli.scripted_api import ScriptedApi
+from tests.patience import GIVE_UP_S
 
 ONE = "019c1a2b-0000-7000-8000-000000000001"
 TWO = "019c1a2b-0000-7000-8000-000000000002"
@@ -166,7 +167,7 @@ def test_terminate_and_wait(api: ScriptedApi, quarterdeck: CommandLine):
     while not api.operations:
         assert process.poll() is None
     api.move(api.newest_operation(), instance={"status": "terminated"}, status="succeeded", progress=100)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=GIVE_UP_S)
     assert (process.returncode, out) == (0, f"terminated: instance {ONE}\n")
     assert f"quarterdeck archive {ONE}" in err
 
@@ -198,6 +199,6 @@ def test_a_reader_that_stops_early_is_no_failure_of_ours(api: ScriptedApi, quart
     process.stdout.readline()
     process.stdout.close()
     process.stdout = None
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=GIVE_UP_S)
     assert "Traceback" not in err
     assert "BrokenPipe" not in err

@@ -14,6 +14,7 @@ from cli.screen import Screen
 from cli.session import Session
 from tests.cli.command_line import CommandLine, eventually
 from tests.cli.scripted_api import ScriptedApi
+from tests.patience import GIVE_UP_S
 
 ONE = "019c1a2b-0000-7000-8000-000000000001"
 STREAM = "/events/stream"
@@ -111,5 +112,5 @@ def test_ctrl_c_ends_the_following(api: ScriptedApi, quarterdeck: CommandLine):
     process = quarterdeck.start("logs", "--follow")
     eventually(lambda: api.sent("GET", "/action_logs"))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=GIVE_UP_S)
     assert (process.returncode, err) == (130, "")

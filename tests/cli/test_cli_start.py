@@ -6,14 +6,15 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from cli.commands.handover import PROGRAMS
 from tests.cli.command_line import COMMAND, ROOT, environment
+from tests.patience import GIVE_UP_S
 
+MOST_MODULES = 220
 HEAVY = {"httpx", "rich", "sqlmodel", "sqlalchemy", "temporalio", "fastapi", "pydantic", "aiohttp", "asyncio"}
 
 PROGRAM = """
@@ -37,26 +38,15 @@ def programs(tmp_path: Path) -> dict[str, str]:
     return env | {"PYTHONPATH": f"{tmp_path / 'first'}:{ROOT}"}
 
 
-def test_help_is_there_in_less_than_400_ms(tmp_path: Path):
-    took_s = []
-    for _ in range(5):
-        began = time.monotonic()
-        ran = subprocess.run(
-            [*COMMAND, "--help"], env=environment(tmp_path, {}), capture_output=True, text=True, check=True
-        )
-        took_s.append(time.monotonic() - began)
+def test_help_loads_little_and_nothing_heavy(tmp_path: Path):
+    """What it takes is in proportion to what is loaded; `make bench` measures it."""
+    python = [sys.executable, "-X", "importtime", "-m", "cli", "--help"]
+    ran = subprocess.run(python, env=environment(tmp_path, {}), capture_output=True, text=True, check=True)
     assert "deploy" in ran.stdout
-    assert min(took_s) < 0.4
-
-
-def test_nothing_heavy_is_loaded_before_it_is_needed(tmp_path: Path):
-    code = (
-        "import sys, json, cli.application; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path, {}), capture_output=True, text=True, check=True
-    )
-    assert HEAVY.isdisjoint(json.loads(ran.stdout))
+    loaded = [line.rpartition("|")[2].strip() for line in ran.stderr.splitlines() if line.startswith("import time:")]
+    assert "typer" in loaded
+    assert HEAVY.isdisjoint(loaded)
+    assert len(loaded) < MOST_MODULES
 
 
 @pytest.mark.parametrize("command", sorted(PROGRAMS))
@@ -105,7 +95,7 @@ def test_signals_and_exit_code_are_the_programs_own(programs: dict[str, str], tm
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["pid"] == process.pid
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 42
+        assert process.wait(GIVE_UP_S) == 42
     finally:
         process.kill()
         process.communicate()
@@ -126,7 +116,7 @@ def test_completion_offers_commands_and_options(tmp_path: Path):
             "_QUARTERDECK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position),
         }  # fmt: skip
         ran = subprocess.run(
-            COMMAND, env=environment(tmp_path, settings), capture_output=True, text=True, check=False, timeout=10
+            COMMAND, env=environment(tmp_path, settings), capture_output=True, text=True, check=False, timeout=GIVE_UP_S
         )
         return set(ran.stdout.split())
 

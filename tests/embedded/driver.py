@@ -18,13 +18,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import GIVE_UP_S
 from workers.embedded.home import Home
 from workers.embedded.leftovers import identity_from, recorded_parts
 from workers.embedded.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("postgres", "temporal", "simcloud", "api", "worker")
-TIMEOUT_S = 25.0
+TIMEOUT_S = GIVE_UP_S
 SOMEBODY_ELSE = 65_534
 """A uid that is not ours, to give files to."""
 
@@ -79,12 +80,10 @@ class Up:
     def text(self) -> str:
         return self.output.read_text()
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> float:
-        """The seconds it took until the process was gone."""
-        began = time.monotonic()
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Returns when the process is gone, with its exit status."""
         self.process.send_signal(number)
-        self.process.wait(TIMEOUT_S)
-        return time.monotonic() - began
+        return self.process.wait(TIMEOUT_S)
 
 
 def shown_on_a_terminal(home: Path, text: str) -> str:
@@ -109,13 +108,13 @@ def shown_on_a_terminal(home: Path, text: str) -> str:
 
 
 @contextmanager
-def started(home: Path, worker: str = "worker", env: Mapping[str, str] | None = None) -> Iterator[Up]:
-    """`up` is started (not yet ready) inside the block; it and all it started are gone afterwards."""
+def started(home: Path, *worker: str, env: Mapping[str, str] | None = None) -> Iterator[Up]:
+    """`up` is started (not yet ready) inside the block; it and all it started are gone afterwards. `worker`: see run_up.py."""
     variables = env or environment(home)
     output = home.with_name(f"{home.name}-{time.monotonic_ns()}.txt")
     with output.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("run_up.py")), worker],
+            [sys.executable, str(Path(__file__).with_name("run_up.py")), *(worker or ("worker",))],
             env=dict(variables), stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
     run = Up(home, variables, process, output)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.embedded.driver import ROOT, SOMEBODY_ELSE, closed_to_us
 from tests.needs import need
+from tests.patience import GIVE_UP_S
 from tests.signals import PYTHON_IGNORES, ignored_and_blocked
 from workers.__main__ import main as program
 from workers.embedded import processes
@@ -83,7 +84,7 @@ def test_a_process_is_known_again_by_number_start_and_command(
 def test_a_dead_process_is_not_found_even_before_it_is_reaped(tmp_path: Path) -> None:
     process, identity = spawned(tmp_path, SLEEPER)
     process.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + GIVE_UP_S
     while identity.find() is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -105,7 +106,7 @@ def test_leftovers_are_ended_and_strangers_are_not(
     write_record(home, {"parts": parts})
     try:
         assert end_leftovers(home) == ["ours"]
-        assert process.wait(5) == -signal.SIGTERM
+        assert process.wait(GIVE_UP_S) == -signal.SIGTERM
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -122,7 +123,7 @@ def test_a_broken_record_is_no_obstacle(tmp_path: Path, text: str) -> None:
 
 def test_who_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     process, _ = spawned(tmp_path, DEAF)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + GIVE_UP_S
     while "deaf" not in (tmp_path / "test.log").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -146,12 +147,12 @@ time.sleep(600)
     ) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + GIVE_UP_S
         while child.cmdline() != list(SLEEPER):  # the shim has become the program
             assert time.monotonic() < deadline
             time.sleep(0.01)
         parent.kill()
-    child.wait(timeout=5)
+    child.wait(timeout=GIVE_UP_S)
 
 
 def test_a_part_has_default_signals_whatever_its_starter_ignores_or_blocks(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from tests.patience import GIVE_UP_S
 from workers.embedded.temporal import TemporalServer
 
 
@@ -21,7 +22,7 @@ def listening(server: TemporalServer) -> set[int]:
 
 def simple_post(port: int, path: str, body: object) -> int | None:
     """As a page of another origin sends it without a preflight. None: what listens there does not speak HTTP/1.1."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=GIVE_UP_S)
     try:
         connection.request(
             "POST", path, json.dumps(body), {"Content-Type": "text/plain", "Origin": "http://evil.invalid"}

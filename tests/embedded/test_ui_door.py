@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.loopback import loopback_only
+from tests.patience import GIVE_UP_S
 from workers.embedded.ports import LOOPBACK, free_port
 from workers.embedded.temporal import TemporalServer
 from workers.embedded.ui_door import HeadRefused, UiDoor, hidden_address, own_names, passed_on
@@ -89,7 +90,7 @@ async def opened(behind: tuple[str, int]) -> AsyncIterator[int]:
 async def answer(port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     writer.write(sent)
-    got = await asyncio.wait_for(reader.read(), 30)
+    got = await asyncio.wait_for(reader.read(), GIVE_UP_S)
     writer.close()
     return got
 

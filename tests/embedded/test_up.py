@@ -22,12 +22,10 @@ from models.settings import Settings
 from models.settings.derived import admin_url
 from tests.embedded.driver import PARTS, Up, command, environment, forget, shown_on_a_terminal, started, wait_for
 from tests.embedded.stand_in import HEALTH
+from tests.patience import GIVE_UP_S
 from tests.signals import blocked_and_ignored_by, heard, ignored_and_blocked
 
 pytestmark = pytest.mark.timeout(180)  # several whole stacks one after the other, on a machine that may be busy
-
-STOP_LIMIT_S = 10.0
-FIRST_START_LIMIT_S = 20.0
 
 
 @pytest.fixture
@@ -58,12 +56,9 @@ def test_the_first_start_says_where_the_credentials_are_and_every_start_five_lin
     env = environment(home)
     with started(home, env=env) as first:
         first.wait_until_ready()
-        took_s = float(first.text().split("is ready after ")[1].split(" s")[0])
-        assert took_s < FIRST_START_LIMIT_S
         assert (first.text().count("shown-once"), first.text().count("the password is in")) == (0, 1)
         assert [log.name for log in (home / "logs").iterdir() if "shown-once" in log.read_text()] == []
-        assert first.stop() < STOP_LIMIT_S
-        assert first.process.returncode == 0
+        assert first.stop() == 0
     with started(home, env=env) as second:
         second.wait_until_ready()
         lines = second.text().splitlines()
@@ -71,7 +66,7 @@ def test_the_first_start_says_where_the_credentials_are_and_every_start_five_lin
         assert "shown-once" not in second.text()
         assert f"http://127.0.0.1:{env['QUARTERDECK_API_PORT']}" in lines[1]
         assert f"http://127.0.0.1:{env['QUARTERDECK_TEMPORAL_UI_PORT']}" in lines[2]
-        assert second.stop(signal.SIGTERM) < STOP_LIMIT_S
+        assert second.stop(signal.SIGTERM) == 0
 
 
 def test_credentials_are_shown_to_a_terminal_only(home: Path) -> None:
@@ -103,7 +98,7 @@ def test_everything_listens_on_loopback_only(shared: Up) -> None:
 def test_the_web_ui_answers_under_its_own_names_only(shared: Up) -> None:
     port = int(shared.env["QUARTERDECK_TEMPORAL_UI_PORT"])
     for host, status in ((f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 421)):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=GIVE_UP_S)
         connection.request("GET", "/api/v1/namespaces/default", headers={"Host": host})
         assert connection.getresponse().status == status
         connection.close()
@@ -188,7 +183,7 @@ def test_after_a_kill_of_the_supervisor_nothing_runs_on_and_the_next_one_starts(
     children = psutil.Process(run.process.pid).children(recursive=True)
     run.process.kill()
     run.process.wait()
-    gone, alive = psutil.wait_procs(children, timeout=STOP_LIMIT_S)
+    gone, alive = psutil.wait_procs(children, timeout=GIVE_UP_S)
     assert alive == [], gone
     with started(run.home, env=run.env) as again:
         again.wait_until_ready()
@@ -199,36 +194,36 @@ def test_the_next_start_does_not_wait_for_what_a_killed_supervisor_left(run: Up)
     run.process.wait()
     with started(run.home, env=run.env) as again:
         again.wait_until_ready()
-        assert again.stop() < STOP_LIMIT_S
+        assert again.stop() == 0
 
 
-def test_a_part_that_does_not_finish_is_killed_in_time(home: Path) -> None:
+def test_a_part_that_does_not_finish_is_killed(home: Path) -> None:
     with started(home, "stubborn") as run:
         run.wait_until_ready()
         worker = psutil.Process(run.pids()["worker"])
-        assert run.stop() < STOP_LIMIT_S
+        assert run.stop() == 0
         assert not worker.is_running()
 
 
 def test_a_second_ctrl_c_does_not_wait(home: Path) -> None:
-    with started(home, "stubborn") as run:
+    """The first one would wait for an hour."""
+    with started(home, "stubborn", "--patient") as run:
         run.wait_until_ready()
         run.process.send_signal(signal.SIGINT)
         wait_for(lambda: "Stopping" in run.text(), "the first Ctrl-C")
-        assert run.stop() < 3.0
+        assert run.stop() == 0
 
 
 def test_it_can_be_stopped_while_it_starts(home: Path) -> None:
     with started(home) as run:
         wait_for(lambda: "temporal" in run.pids(), "the start of the first part")
-        assert run.stop() < STOP_LIMIT_S
-        assert run.process.returncode == 0
+        assert run.stop() == 0
         assert run.pids() == {}
 
 
 def test_a_program_that_cannot_start_is_named_with_its_own_last_words(home: Path) -> None:
     with started(home, "broken") as run:
-        assert run.process.wait(25) == 2
+        assert run.process.wait(GIVE_UP_S) == 2
         assert (
             run.text()
             .splitlines()[-1]
@@ -286,7 +281,7 @@ def test_a_part_that_is_not_installed_is_advised_what_installs_it(home: Path) ->
     code = "import sysconfig, sys; sysconfig.get_path = lambda *_: '/nowhere'; from workers.__main__ import main; sys.exit(main(['up']))"
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment(home, PATH="/nowhere"), cwd="/",
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=GIVE_UP_S, check=False,
     )  # fmt: skip
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
     assert "`temporal` is not installed: run `make clean up`" in result.stderr
@@ -317,7 +312,7 @@ def test_status_and_down_find_it_from_elsewhere(run: Up) -> None:
     stopped = command(run.env, "down", "--json")
     assert json.loads(stopped.stdout) == {"home": str(run.home), "stopped": True, "served_instances_ended": 0}
     assert stopped.returncode == 0
-    assert run.process.wait(5) == 0
+    assert run.process.wait(GIVE_UP_S) == 0
     assert command(run.env, "status").returncode == 1
     again = command(run.env, "down")
     assert (again.returncode, "does not run" in again.stdout) == (0, True)

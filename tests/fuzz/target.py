@@ -30,10 +30,10 @@ from models.tables.catalog import InstanceType, LlmModel, Zone
 from models.tables.instances import InstanceLiveness
 from tests.api.conftest import People, Person
 from tests.factories.rows import Rows
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 MODEL = "mock-echo-model"
-TIMEOUT_S = 20.0
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -62,14 +62,14 @@ class Target:
     def check(self, case: Case[Any], caller: str) -> None:
         """Send the request as this caller. Raises what the checks find."""
         self._name_things(case)
-        response = case.call(self.url, self.session, self._headers(caller), timeout=TIMEOUT_S)
+        response = case.call(self.url, self.session, self._headers(caller), timeout=GIVE_UP_S)
         case.validate_response(response, checks=checks_for(case, response.headers.get("content-type", [""])[0]))
 
     def check_stream(self, case: Case[Any], caller: str) -> None:
         """The same for a stream without end: its head and its first event are looked at, then the connection is closed."""
         self._name_things(case)
         sent = case.as_transport_kwargs(base_url=self.url, headers=self._headers(caller))
-        with self.session.request(**sent, stream=True, timeout=TIMEOUT_S) as response:
+        with self.session.request(**sent, stream=True, timeout=GIVE_UP_S) as response:
             if response.status_code != 200:
                 case.validate_response(response, checks=checks_for(case, response.headers.get("content-type", "")))
                 return

@@ -19,6 +19,7 @@ from models.settings import Settings
 from models.tables.inference import InferenceRequest
 from tests.inference.model_server import ModelServer, Script, model_server
 from tests.inference.world import MODEL, World
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase, TestPostgres
 
 INSTALLATION_KEY = secrets.token_urlsafe(32)
@@ -99,14 +100,14 @@ async def asked_first(api: Api, world: World, script: Script) -> AsyncIterator[t
         yield first, other
 
 
-async def until(is_true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def until(is_true: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline, "it did not come true in time"
         await asyncio.sleep(0.01)
 
 
-async def recorded(world: World, count: int, timeout_s: float = 5.0) -> list[InferenceRequest]:
+async def recorded(world: World, count: int, timeout_s: float = GIVE_UP_S) -> list[InferenceRequest]:
     """The ledger, once it has so many rows."""
     await until(lambda: len(world.requests()) >= count, timeout_s)
     rows = world.requests()

@@ -17,6 +17,7 @@ from models.domain.inference.records import InferenceOutcome, UsageSource
 from tests.inference.model_server import endless, model_server, stalling
 from tests.inference.running import INSTALLATION_KEY, database_away, recorded, until
 from tests.inference.world import MODEL, World
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase, TestPostgres
 from workers.embedded.ports import free_port
 
@@ -42,16 +43,16 @@ class ApiProcess:
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(GIVE_UP_S)
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(GIVE_UP_S)
 
 
 async def answers(client: aiohttp.ClientSession, api: ApiProcess, world: World) -> None:
     """Wait until the process has a route."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GIVE_UP_S
     while time.monotonic() < deadline:
         with contextlib.suppress(aiohttp.ClientError):
             async with client.get(f"{api.url}/v1/models", headers=world.tenant.headers) as response:

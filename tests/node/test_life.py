@@ -1,11 +1,11 @@
 """From start to end: registration, phases, outages, refusals, kills."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,13 +32,22 @@ async def health(node: NodeMachine) -> int:
         return response.status
 
 
+async def rest_of(response: aiohttp.ClientResponse) -> bytes:
+    """What still comes until the end of the connection, which may be none of HTTP's."""
+    received = b""
+    with contextlib.suppress(aiohttp.ClientError):
+        async for chunk in response.content.iter_any():
+            received += chunk
+    return received
+
+
 class TestReporting:
     async def test_it_registers_and_reports_each_phase_in_order(
         self, machine: MachineFactory, plane: ControlPlane
     ) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         (registration,) = plane.registrations
         assert registration.token == BOOTSTRAP_TOKEN
         assert registration.body["instance_id"] == "01990000-0000-7000-8000-000000000001"
@@ -66,7 +75,7 @@ class TestReporting:
     async def test_secrets_are_the_owners_alone(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         assert {name: oct(mode) for name, mode in node.modes().items() if mode & 0o077} == {}
         for secret in (BOOTSTRAP_TOKEN, WORKER_TOKEN, SERVING_KEY):
             for process in (node.agent, *node.model_servers()):
@@ -83,7 +92,7 @@ class TestOutages:
         await node.start()
         await until(lambda: "again in" in node.log)
         async with running_control_plane(port) as plane:
-            await until(plane.serves, 30)
+            await until(plane.serves)
 
     @pytest.mark.parametrize("status", [409, 503])
     async def test_a_registration_is_repeated_with_the_same_nonce(
@@ -102,7 +111,7 @@ class TestOutages:
     async def test_it_goes_on_serving_and_reports_again(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         plane.heartbeat_status = 503
         await until(lambda: plane.refused >= 2)
         assert await served_models(node) == 200
@@ -116,13 +125,13 @@ class TestOutages:
     ) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         before, port = plane.registrations[0].body, node.status["port"]
         node.agent.kill()
         await until(lambda: not node.alive)
         plane.register_status = 503
         await node.start()
-        await until(lambda: node.status["state"] == "serving", 30)
+        await until(lambda: node.status["state"] == "serving")
         assert await served_models(node) == 200
         plane.register_status = 200
         await until(lambda: plane.registrations[-1].body["boot_id"] == node.status["boot_id"])
@@ -140,9 +149,9 @@ class TestEnds:
     ) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         plane.heartbeat_status = status
-        await until(lambda: not node.alive, 5)
+        await until(lambda: not node.alive)
         assert node.status["state"] == "stopped"
         with pytest.raises(aiohttp.ClientConnectionError):
             await health(node)
@@ -154,7 +163,7 @@ class TestEnds:
         plane.register_status = status
         node = machine()
         await node.start()
-        await until(lambda: not node.alive, 5)
+        await until(lambda: not node.alive)
         assert node.status["state"] == "failed"
         assert str(status) in node.status["error"]
 
@@ -168,7 +177,7 @@ class TestEnds:
         await until(lambda: not node.alive)
         plane.register_status = 401
         await node.start()
-        await until(lambda: not node.alive, 5)
+        await until(lambda: not node.alive)
         assert node.status["state"] == "stopped"
 
     async def test_sigterm_ends_it_in_time_whatever_is_in_flight(
@@ -176,42 +185,42 @@ class TestEnds:
     ) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         body = {"model": MODEL_ID, "prompt": "Count", "max_tokens": 900, "ignore_eos": True, "stream": True}
         headers = {"Authorization": f"Bearer {SERVING_KEY}"}
         async with aiohttp.request("POST", f"{node.url}/v1/completions", json=body, headers=headers) as response:
             await response.content.readline()
-            servers, began = node.model_servers(), time.monotonic()
+            servers = node.model_servers()
             node.agent.terminate()
-            await until(lambda: not node.alive, 5)
-            assert time.monotonic() - began < 5
-        await until(lambda: not any(living(server) for server in servers), 5)
+            await until(lambda: not node.alive)
+            assert b"[DONE]" not in await rest_of(response), "it waited for the generation"
+        await until(lambda: not any(living(server) for server in servers))
         assert node.status["state"] == "stopped"
 
     async def test_killed_it_takes_its_model_server_along(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         (server,) = node.model_servers()
         node.agent.kill()
-        await until(lambda: not node.alive, 5)
-        await until(lambda: not living(server), 5)
+        await until(lambda: not node.alive)
+        await until(lambda: not living(server))
 
     async def test_killed_while_it_loads_it_leaves_nothing(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()
         await node.start()
         servers = await until(node.model_servers)
         node.agent.kill()
-        await until(lambda: not any(living(server) for server in servers), 5)
+        await until(lambda: not any(living(server) for server in servers))
 
     async def test_a_dead_model_server_is_replaced(self, machine: MachineFactory, plane: ControlPlane) -> None:
         node = machine()
         await node.start()
-        await until(plane.serves, 30)
+        await until(plane.serves)
         (server,) = node.model_servers()
         server.kill()
         await until(lambda: not plane.serves())
-        await until(plane.serves, 30)
+        await until(plane.serves)
         assert await served_models(node) == 200
         assert node.model_servers() != [server]
 
@@ -226,7 +235,7 @@ class TestModelFiles:
             file.write_bytes(content)
         node = machine(model_file=str(file))
         await node.start()
-        await until(lambda: not node.alive, 15)
+        await until(lambda: not node.alive)
         assert node.status["state"] == "failed"
         assert "model.gguf" in node.status["error"]
         (report,) = [beat.body for beat in plane.heartbeats if "error" in beat.body["metadata"]]
@@ -293,4 +302,4 @@ async def test_a_detached_agent_is_nobodys_child(machine: MachineFactory) -> Non
     assert os.getsid(node.agent.pid) != os.getsid(0)
     assert os.getpgid(node.agent.pid) == node.agent.pid
     node.agent.send_signal(signal.SIGTERM)
-    await until(lambda: not node.alive, 5)
+    await until(lambda: not node.alive)

@@ -11,8 +11,7 @@ from activities.adapters.local import LocalCompute
 from models.ports.compute import Machine
 from tests.node.creating import boot, spec
 from tests.node.machine import processes_of, until
-
-PATIENCE_S = 15.0
+from tests.patience import GIVE_UP_S
 
 
 def listened_on(folder: Path) -> set[int]:
@@ -39,7 +38,7 @@ def is_taken_by(other: socket.socket, port: int | None) -> bool:
 
 async def first_address(local: LocalCompute, machine_id: str) -> Machine:
     """The first look that tells an address."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(GIVE_UP_S):
         while True:
             machine = await local.describe(machine_id, "local")
             assert machine is not None

@@ -17,6 +17,7 @@ from models.base.errors import ProviderRejected, ProviderUnavailable
 from models.ports.compute import Machine, MachineState
 from tests.node.creating import INSTALLATION, INSTANCE, boot, compute, spec
 from tests.node.machine import living, processes_of, until
+from tests.patience import GIVE_UP_S
 
 STEPS_AT_MOST = 60
 IN_STRIDES_OF = {"create": 6, "delete": 7, "reinstall": 17, "restart": 11}
@@ -43,7 +44,7 @@ async def agents(folder: Path) -> list[psutil.Process]:
 
 
 async def running(local: LocalCompute, machine_id: str) -> Machine:
-    deadline = asyncio.get_running_loop().time() + 10
+    deadline = asyncio.get_running_loop().time() + GIVE_UP_S
     while True:
         machine = await local.describe(machine_id, "local")
         assert machine is not None
@@ -153,7 +154,7 @@ class TestDeadAgents:
         (agent,) = await agents(folder)
         agent.kill()
         lock = folder / made.provider_instance_id / "agent.lock"
-        await until(lambda: not is_alive(lock), 2)
+        await until(lambda: not is_alive(lock))
         dead = await the_one(local)
         assert (dead.state, dead.error) == (MachineState.RUNNING, "the node agent is not running")
         assert (await local.create(spec(), boot())).error, "a create does not heal: the owner does"
@@ -191,7 +192,7 @@ class TestDeadAgents:
         missing = {"model_file": "missing.gguf"}
         order = spec().model_copy(update=missing), boot().model_copy(update=missing)
         made = await local.create(*order)
-        await until(lambda: not processes_of(folder), 15)
+        await until(lambda: not processes_of(folder))
         failed = await the_one(local)
         assert (failed.state, failed.error) == (MachineState.FAILED, "the model file missing.gguf does not exist")
         assert (await local.create(*order)).state is MachineState.FAILED

@@ -47,7 +47,7 @@ async def tools_client(
     await node.start()
     headers = {"Authorization": f"Bearer {SERVING_KEY}"}
     try:
-        await until(tools_plane.serves, 30)
+        await until(tools_plane.serves)
         async with aiohttp.ClientSession(node.url, headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as session:
             yield session
     finally:

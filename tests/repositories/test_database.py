@@ -10,6 +10,7 @@ from models.base.errors import ServiceUnavailable
 from models.base.ids import new_id
 from models.repositories.database import Database, Query
 from models.settings.derived import OWNER_ROLE, as_owner
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 WHO = Query("SELECT current_setting('app.organization_id') AS organization, %(answer)s::int AS answer", {"answer": 42})
@@ -70,12 +71,12 @@ async def test_a_statement_that_fails_leaves_the_connection_usable(database: Tes
 
 async def test_a_reader_that_is_cancelled_leaves_nothing_behind(database: TestDatabase) -> None:
     reader = Database(database.api, pool_size=1)
-    slow = asyncio.create_task(reader.read(new_id(), new_id(), [Query("SELECT pg_sleep(30)"), WHO]))
+    slow = asyncio.create_task(reader.read(new_id(), new_id(), [Query("SELECT pg_sleep(600)"), WHO]))
     await asyncio.sleep(0.3)
     slow.cancel()
     with pytest.raises(asyncio.CancelledError):
         await slow
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(GIVE_UP_S):
         [answered] = await reader.read(new_id(), new_id(), [WHO])
     assert answered.rows[0][1] == 42
     await reader.close()

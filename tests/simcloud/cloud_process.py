@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.patience import GIVE_UP_S
+
 TOKEN = "cloud-token-of-the-tests"
-START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 5.0
 QUICK = ("--build-s", "0.1", "--rebuild-s", "0.1", "--delete-s", "0.1", "--preempted-shown-s", "1.0", "--phase-s", "0.05",
          "--tick-s", "0.02")  # fmt: skip
 
@@ -67,14 +67,14 @@ class CloudProcess:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(START_TIMEOUT_S)
+        self._process.wait(GIVE_UP_S)
         self._close_output()
 
     def stop(self) -> int:
-        """SIGTERM. Fails when it takes longer than promised."""
+        """SIGTERM. The exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        status = self._process.wait(STOP_TIMEOUT_S)
+        status = self._process.wait(GIVE_UP_S)
         self._close_output()
         return status
 

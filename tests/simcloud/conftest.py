@@ -5,6 +5,7 @@ import aiohttp
 import orjson
 import pytest
 
+from tests.patience import GIVE_UP_S
 from tests.simcloud.cloud_process import CloudProcess, running_cloud
 from tests.simcloud.control_plane import ControlPlane, running_control_plane
 
@@ -40,7 +41,7 @@ async def plane() -> AsyncIterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as client:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=GIVE_UP_S)) as client:
         yield client
 
 

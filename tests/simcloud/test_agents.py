@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,9 +34,9 @@ async def serving(cloud: CloudProcess, machine_id: str) -> None:
 async def test_registers_and_reports_every_phase_at_once(
     shared_cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData
 ) -> None:
-    plane.interval_s = 5.0
+    plane.interval_s = 3600.0
     machine = create(shared_cloud, order, user_data(plane, "i1"))
-    await until(lambda: any(beat.body["phase"] == "serving" for beat in plane.beats), patience_s=4.5)
+    await until(lambda: any(beat.body["phase"] == "serving" for beat in plane.beats))
     (registered,) = plane.registered
     assert registered.token == "bootstrap-i1-1"
     assert registered.body["model_id"] == MODEL
@@ -131,19 +130,23 @@ async def test_an_absent_control_plane_is_not_hammered_and_missed_for_long(
     assert plane.requests - before <= 10 * 5, "an agent tried more often than its back-off allows"
     plane.answer_with = None
     beaten = len(plane.beats)
-    await until(lambda: len({beat.body["instance_id"] for beat in plane.beats[beaten:]}) == 10, patience_s=6.0)
+    await until(lambda: len({beat.body["instance_id"] for beat in plane.beats[beaten:]}) == 10)
 
 
 @pytest.mark.parametrize("interval_s", [0, -1, 0.000001, "soon", None])
 async def test_an_interval_that_makes_no_sense_does_not_make_it_hammer(
     shared_cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData, interval_s: Any
 ) -> None:
+    """It beats no oftener than the one beside it, whose interval is the shortest that there is."""
     plane.interval_s = interval_s
-    machine = create(shared_cloud, order, user_data(plane, "i1", heartbeat_interval_s=0.000001))
-    await serving(shared_cloud, machine)
-    before, began_s = plane.requests, time.monotonic()
-    await asyncio.sleep(0.5)
-    assert 1 <= plane.requests - before <= (time.monotonic() - began_s) / 0.09 + 2
+    async with running_control_plane() as other:
+        other.interval_s = 0.1
+        for each, name in ((plane, "i1"), (other, "i2")):
+            machine = create(shared_cloud, order, user_data(each, name, heartbeat_interval_s=0.000001))
+            await serving(shared_cloud, machine)
+        before, others_before = plane.requests, other.requests
+        await until(lambda: other.requests - others_before >= 10 and plane.requests > before)
+        assert plane.requests - before <= 2 * (other.requests - others_before)
 
 
 async def test_a_control_plane_that_comes_later_is_found(

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.patience import GIVE_UP_S
 from tests.simcloud.cloud_process import CloudProcess
 from tests.simcloud.waiting import until
 
@@ -316,13 +317,13 @@ def started_token(folder: Path) -> str:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("simulated cloud listening")
         process.terminate()
-        process.wait(5)
+        process.wait(GIVE_UP_S)
     return (folder / "own.db.token").read_text().strip()
 
 
 def assert_refused(*arguments: str) -> None:
     command = [sys.executable, "-m", "simcloud", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("simcloud: ")
     assert done.stderr.count("\n") == 1

@@ -2,10 +2,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from tests.patience import GIVE_UP_S
+
 Seen = TypeVar("Seen")
 
 
-async def until(look: Callable[[], Seen], patience_s: float = 8.0) -> Seen:
+async def until(look: Callable[[], Seen], patience_s: float = GIVE_UP_S) -> Seen:
     """The first answer that is true. Fails when there is none in time."""
     deadline = asyncio.get_running_loop().time() + patience_s
     while not (seen := look()):

@@ -11,6 +11,7 @@ import pytest
 from activities.egress.fetch import MAX_REDIRECTS, Bounds, Fetcher
 from activities.egress.resolve import checked_addresses, system_resolver
 from models.domain.egress import Address, EgressPolicy, EgressRefused, TargetMisbehaved, TargetUnreachable
+from tests.patience import GIVE_UP_S
 
 HOME, VICTIM = "127.0.0.1", "127.0.0.2"
 POLICY = EgressPolicy.parse([f"{HOME}/32"])
@@ -184,12 +185,12 @@ async def test_a_compressed_bomb_is_not_unpacked() -> None:
 
 async def test_the_time_limit_covers_everything_together() -> None:
     async def slowly(_: bytes) -> bytes:
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
         return ok()
 
     names = Names(slow_example=[[HOME]])
     async with server(slowly) as (port, _), Fetcher(POLICY, resolve=names) as fetcher:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(GIVE_UP_S):
             with pytest.raises(TargetUnreachable, match=r"slow\.example") as caught:
                 await fetcher.fetch("GET", f"http://slow.example:{port}/", bounds=Bounds(total_s=0.2))
     assert caught.value.retryable
@@ -250,9 +251,9 @@ async def test_a_resolver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("activities.egress.resolve.RESOLVE_TIMEOUT_S", 0.05)
 
     async def hangs(_: str) -> list[Address]:
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
         return []
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(GIVE_UP_S):
         with pytest.raises(TargetUnreachable):
             await checked_addresses("hook.example", POLICY, hangs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -16,6 +15,7 @@ from models.base.errors import ServiceUnavailable
 from models.base.ids import new_id
 from models.domain.instances.heartbeats import Heartbeat, Outcome
 from models.domain.instances.state import WorkerStatus
+from tests.patience import GIVE_UP_S
 
 GOOD = "t"
 
@@ -30,12 +30,15 @@ class Log:
     def __init__(self, *, delay_s: float = 0.0) -> None:
         self.batches: list[list[Heartbeat]] = []
         self.delay_s = delay_s
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.trouble: Exception | None = None
         self.poison: Heartbeat | None = None
 
     async def __call__(self, batch: Sequence[Heartbeat]) -> list[Outcome]:
         self.batches.append(list(batch))
         await asyncio.sleep(self.delay_s)
+        await self.may_answer.wait()
         if self.trouble is not None:
             raise self.trouble
         if self.poison in batch:
@@ -62,15 +65,19 @@ async def test_what_arrives_together_is_written_together() -> None:
 
 
 async def test_a_slow_database_makes_batches_larger_not_more_numerous() -> None:
-    log = Log(delay_s=0.1)
-    began_s = time.monotonic()
+    log = Log()
+    log.may_answer.clear()
     async with collecting(log) as heartbeats:
-        waiting = []
-        for _ in range(30):
+        waiting = [asyncio.create_task(heartbeats.submit(beat()))]
+        async with asyncio.timeout(GIVE_UP_S):
+            while not log.batches:
+                await asyncio.sleep(0.01)
+        for _ in range(29):
             waiting.append(asyncio.create_task(heartbeats.submit(beat())))
             await asyncio.sleep(0.01)
+        log.may_answer.set()
         await asyncio.gather(*waiting)
-    assert len(log.batches) <= (time.monotonic() - began_s) / 0.1 + 1
+    assert [len(batch) for batch in log.batches] == [1, 29]
 
 
 async def test_a_batch_has_its_limit() -> None:
@@ -155,7 +162,7 @@ async def test_closing_does_not_wait_for_a_database_that_hangs(monkeypatch: pyte
     await asyncio.sleep(0.05)
     behind = asyncio.create_task(heartbeats.submit(beat()))
     await asyncio.sleep(0)
-    await asyncio.wait_for(heartbeats.close(), 2)
+    await asyncio.wait_for(heartbeats.close(), GIVE_UP_S)
     for task in (written, behind):
         with pytest.raises(ServiceUnavailable):
             await task

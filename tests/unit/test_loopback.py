@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from tests.loopback import LeftThisMachine
+from tests.patience import GIVE_UP_S
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "8.8.8.8", "169.254.169.254"])
@@ -29,7 +30,7 @@ def test_names_are_not_looked_up() -> None:
 def test_this_machine_is_reachable() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        socket.create_connection(server.getsockname()[:2], timeout=2),
+        socket.create_connection(server.getsockname()[:2], timeout=GIVE_UP_S),
     ):
         pass
     assert socket.getaddrinfo("localhost", 80)

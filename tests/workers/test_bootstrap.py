@@ -14,6 +14,7 @@ import pytest
 
 from models.domain.identity.passwords import verify_password
 from models.domain.keys import fingerprint
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 from workers import admin_file, bootstrap
 
@@ -187,7 +188,7 @@ def test_two_starts_together_make_one_administrator(home: Path, database: TestDa
         subprocess.Popen([sys.executable, "-c", start, "--admin-file", str(home / str(number) / "admin.json")])
         for number in range(3)
     ]
-    assert [child.wait(timeout=40) for child in children] == [0, 0, 0]
+    assert [child.wait(timeout=GIVE_UP_S) for child in children] == [0, 0, 0]
     assert len(rows(database, "SELECT * FROM users")) == 1
     files = list(home.glob("*/admin.json*"))
     assert [file.name for file in files] == ["admin.json"]

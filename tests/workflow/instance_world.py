@@ -40,6 +40,7 @@ from models.repositories.samples import SampleUpkeep
 from models.repositories.sweeper_rows import SweeperRows
 from tests.factories.founded import founded
 from tests.fakes.compute import FakeCompute
+from tests.patience import GIVE_UP_S
 from tests.replay.recording import keep_history
 from tests.servers import TestDatabase
 from workers import registry
@@ -98,7 +99,7 @@ class InstanceWorld:
         return Ordered(placed.instance_id, placed.message)
 
     async def until_called(self, name: str, times: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(GIVE_UP_S):
             while self.compute.calls.count(name) < times:
                 await asyncio.sleep(0.02)
 
@@ -165,7 +166,7 @@ class InstanceWorld:
         self,
         instance_id: UUID,
         true: Callable[[dict[str, Any]], bool],
-        timeout_s: float = 20.0,
+        timeout_s: float = GIVE_UP_S,
         *,
         skipping_s: float = 0.0,
     ) -> dict[str, Any]:
@@ -181,7 +182,7 @@ class InstanceWorld:
 
     async def ended(self, instance_id: UUID, *, skipping_s: float = 0.0) -> dict[str, Any]:
         """The row of an instance whose owner has ended, after checking that it did so in good order."""
-        row = await self.until(instance_id, lambda row: row["status"] == "terminated", 40.0, skipping_s=skipping_s)
+        row = await self.until(instance_id, lambda row: row["status"] == "terminated", skipping_s=skipping_s)
         for _ in range(200):
             description = await self.handle(instance_id).describe()
             if description.status is not WorkflowExecutionStatus.RUNNING:

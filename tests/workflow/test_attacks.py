@@ -31,6 +31,7 @@ from activities.runtime.codec import ENCODING, KEY_ID_FIELD, WORKFLOW_FIELD
 from activities.runtime.refusal import CODE as PAYLOAD_REFUSED
 from models.base.ids import new_id
 from models.contracts.task_queues import TaskQueue
+from tests.patience import GIVE_UP_S
 from tests.workflow.instance_world import COMPUTE_QUEUE, InstanceWorld
 from workers.embedded.temporal import TemporalServer
 
@@ -118,7 +119,7 @@ async def refused(handle: WorkflowHandle[Any, Any]) -> None:
 
 async def handled(attacker: Attacker, instance_id: UUID, signals: int) -> None:
     """The owner's worker has seen the signals: a task that began after the last of them is done."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GIVE_UP_S):
         while True:
             events = (await attacker.handle(instance_id).fetch_history()).events
             at = [e.event_id for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED]

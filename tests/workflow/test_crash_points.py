@@ -16,6 +16,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from activities.runtime.plugin import platform_plugin
 from models.contracts.rounds import RoundsInput
 from models.contracts.search_attributes import RESOURCE_KIND, search_attributes
+from tests.patience import GIVE_UP_S
 from tests.workflow.crash_worker import CrashProbe, RoundsProbe
 from workers.embedded.temporal import TemporalServer
 
@@ -52,9 +53,9 @@ async def test_the_next_worker_goes_on_where_the_killed_one_stopped(
     selection = {"QUARTERDECK_CRASH_AT": f"create_thing:{point}", "QUARTERDECK_CRASH_ONCE": str(tmp_path / "once")}
     handle = await client.start_workflow(CrashProbe.run, str(made), id=queue, task_queue=queue)
     async with worker(temporal_dev.address, queue, **selection) as first:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(GIVE_UP_S):
             assert await first.wait() == -signal.SIGKILL
-    async with worker(temporal_dev.address, queue, **selection), asyncio.timeout(25):
+    async with worker(temporal_dev.address, queue, **selection), asyncio.timeout(GIVE_UP_S):
         assert await handle.result() == 2
     assert len(made.read_text().splitlines()) == effects
 
@@ -68,7 +69,7 @@ async def test_rounds_go_on_after_a_kill_and_are_one_workflow_in_bounded_runs(
     made.touch()
 
     async def until_rounds(number: int) -> list[str]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(GIVE_UP_S):
             while len(runs := made.read_text().splitlines()) < number:
                 await asyncio.sleep(0.05)
         return runs

@@ -10,6 +10,7 @@ from temporalio.client import WorkflowExecutionStatus
 from models.base.errors import Conflict, MalformedRequest, ProviderUnavailable
 from models.domain.instances.state import OnUnavailable
 from models.ports.compute import MachineState
+from tests.patience import GIVE_UP_S
 from tests.workflow.instance_world import InstanceWorld
 
 KEEPS_HISTORIES = True
@@ -216,7 +217,7 @@ async def test_every_message_redelivered_after_the_end_creates_nothing(world: In
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(GIVE_UP_S):
         while not await true():  # type: ignore[misc]
             await asyncio.sleep(0.05)
 

@@ -10,6 +10,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from models.base.errors import ProviderAuth, ProviderUnavailable
 from models.ports.compute import BootData, Machine, MachineSpec, MachineState
+from tests.patience import GIVE_UP_S
 from tests.workflow.instance_world import InstanceWorld
 
 MANY = 1_000
@@ -65,7 +66,7 @@ async def test_a_request_on_its_way_when_removal_begins_leaves_no_machine(real_t
 
     world.compute.create = create  # type: ignore[method-assign]
     instance_id = await world.deploy_id()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         await reached.wait()
     await world.command("terminate", instance_id)
     await world.ended(instance_id)
@@ -134,7 +135,7 @@ async def test_the_bill_of_what_a_failed_create_left_ends_with_it(real_time_worl
     world.compute.script["create"] = [ProviderAuth("made, and then refused", details={"created": True})]
     instance_id = await world.deploy_id()
     await world.until(instance_id, lambda row: row["status"] == "failed")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GIVE_UP_S):
         while not await world.rows("SELECT 1 FROM billing_segments WHERE closed_at IS NOT NULL"):
             await asyncio.sleep(0.1)
     segments = await world.rows("SELECT * FROM billing_segments")

@@ -151,7 +151,7 @@ async def test_dstack_giveup_15min_a_refused_deletion_is_never_given_up(world: I
     world.compute.script["delete"] = [ProviderUnavailable("403 while provisioning")] * 40
     async with world.beating(instance_id):
         await world.command("terminate", instance_id)
-        row = await world.until(instance_id, lambda row: row["error_code"] is not None, 59)
+        row = await world.until(instance_id, lambda row: row["error_code"] is not None)
         assert row["status"] == "terminating"
         world.compute.script["delete"].clear()
         await world.ended(instance_id, skipping_s=5)

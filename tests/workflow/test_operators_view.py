@@ -7,6 +7,7 @@ from temporalio.client import WorkflowExecutionDescription
 
 from models.contracts.search_attributes import ORG_ID, PROVIDER, RESOURCE_ID, RESOURCE_KIND, SURFACE
 from models.repositories import outbox
+from tests.patience import GIVE_UP_S
 from tests.workflow.instance_world import API_URL, InstanceWorld
 from tests.workflow.test_sweeper import sweep
 
@@ -33,7 +34,7 @@ async def test_an_owner_is_found_by_its_provider_and_links_to_the_api(real_time_
     world = real_time_world
     instance_id = await world.deploy_id()
     query = f"Provider = 'mock' AND OrgId = '{world.principal.organization_id}'"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         while not (found := [one.id async for one in world.client.list_workflows(query)]):
             await asyncio.sleep(0.05)
     assert found == [f"instance/{instance_id}"]

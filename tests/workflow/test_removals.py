@@ -6,6 +6,7 @@ from uuid import UUID
 from models.base.clock import utc_now
 from models.base.errors import ProviderAuth, ProviderUnavailable
 from models.ports.compute import Machine, Volume
+from tests.patience import GIVE_UP_S
 from tests.workflow.instance_world import InstanceWorld
 
 
@@ -159,7 +160,7 @@ async def test_leftovers_that_cannot_be_removed_raise_an_alarm_and_so_does_the_t
     async def alarms() -> int:
         return (await logged(world, instance_id)).count("ALARM")
 
-    async with asyncio.timeout(55):
+    async with asyncio.timeout(GIVE_UP_S):
         while not await alarms():
             await world.environment.sleep(10)
     log = await logged(world, instance_id)
@@ -167,8 +168,8 @@ async def test_leftovers_that_cannot_be_removed_raise_an_alarm_and_so_does_the_t
     row = await world.row(instance_id)
     assert (row["status"], row["error_code"]) == ("failed", "MISSING_PROVIDER_CREDENTIALS"), "why it failed is kept"
     await world.command("terminate", instance_id)
-    await world.until(instance_id, lambda row: row["error_code"] == "TERMINATION_PENDING", 40, skipping_s=10)
-    async with asyncio.timeout(55):
+    await world.until(instance_id, lambda row: row["error_code"] == "TERMINATION_PENDING", skipping_s=10)
+    async with asyncio.timeout(GIVE_UP_S):
         while await alarms() < 2:
             await world.environment.sleep(10)
     world.compute.script["delete"].clear()

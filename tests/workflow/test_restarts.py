@@ -14,6 +14,7 @@ from models.domain.instances.state import OnUnavailable
 from models.ports.compute import MachineState
 from models.repositories import instance_commands
 from tests.fakes.compute import FIRST_PORT
+from tests.patience import GIVE_UP_S
 from tests.servers import TEST_CODEC_KEY, TestDatabase, running_temporal
 from tests.workflow.instance_world import InstanceWorld, instance_world
 
@@ -91,7 +92,7 @@ async def test_a_machine_that_was_switched_off_is_healed_by_a_fresh_start(world:
     [(machine_id, machine)] = world.compute.live.items()
     world.compute.live[machine_id] = machine.model_copy(update={"state": MachineState.FAILED})
     await world.agent_says(instance_id, "serving", "ready", is_stale=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GIVE_UP_S):
         while "reinstall" not in world.compute.calls:
             await world.environment.sleep(30)
     assert "restart_agent" not in world.compute.calls
@@ -129,7 +130,7 @@ async def test_a_reinstall_cancelled_before_it_began_does_not_happen(real_time_w
     async def late(change: Projection) -> Applied:
         if change.begin_boot:
             decided.set()
-            await asyncio.wait_for(cancelled.wait(), 4)
+            await asyncio.wait_for(cancelled.wait(), GIVE_UP_S)
         return await apply(change)
 
     world.instance_rows.apply = late  # type: ignore[method-assign]

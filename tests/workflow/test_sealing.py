@@ -29,6 +29,7 @@ from activities.runtime.plugin import platform_data_converter, platform_plugin
 from activities.runtime.refusal import CODE
 from activities.runtime.runs import know_runs
 from models.base.clock import utc_now
+from tests.patience import GIVE_UP_S
 from tests.workflow.runtime_workflows import Order, misbehave
 from workers.embedded.temporal import TemporalServer
 
@@ -137,7 +138,7 @@ async def test_a_run_of_a_schedule_opens_what_was_sealed_for_it(client: Client) 
         schedule = await client.create_schedule(f"schedule/{queue}", Schedule(action=action, spec=ScheduleSpec()))
         try:
             await schedule.trigger()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(GIVE_UP_S):
                 while not (recent := (await schedule.describe()).info.recent_actions):
                     await asyncio.sleep(0.05)
             run_id = recent[0].action.workflow_id

@@ -16,6 +16,7 @@ from activities.runtime.codec import EncryptionCodec
 from activities.runtime.plugin import platform_data_converter, platform_plugin
 from activities.runtime.remote_codec import decode
 from models.base.errors import MalformedRequest
+from tests.patience import GIVE_UP_S
 from tests.secrets_scan import scan_histories
 from tests.workflow.runtime_workflows import Order, misbehave
 from workers.embedded.temporal import TemporalServer
@@ -55,7 +56,7 @@ async def run_one(server: TemporalServer, key: bytes | None) -> str:
 async def scan(server: TemporalServer, workflow_id: str) -> list[str]:
     """Waits until the run is listed: visibility lags."""
     plain = await Client.connect(server.address)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GIVE_UP_S):
         while True:
             count, finds = await scan_histories(plain, PLACES, f"WorkflowId = '{workflow_id}'")
             if count:

@@ -11,6 +11,7 @@ import pytest
 
 from activities.runtime import crash
 from activities.runtime.crash import UnknownCrashPoint, crash_point, crash_points, every_crash_point
+from tests.patience import GIVE_UP_S
 
 PROGRAM = """
 from activities.runtime.crash import crash_point, crash_points
@@ -37,7 +38,7 @@ def run(**environment: str) -> tuple[int, list[str]]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=GIVE_UP_S,
         check=False,
     )
     assert done.stderr == ""

@@ -1,10 +1,8 @@
 """Heartbeats go on beside the work, carry the cursor, and stop with it."""
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 
 from activities.runtime.heartbeat import Heartbeat
+from tests.patience import GIVE_UP_S
 
 
 def environment(timeout_s: float) -> tuple[ActivityEnvironment, list[tuple[Any, ...]]]:
@@ -22,29 +21,21 @@ def environment(timeout_s: float) -> tuple[ActivityEnvironment, list[tuple[Any, 
 
 
 async def test_three_beats_per_time_out_with_the_latest_cursor() -> None:
+    """Counted against sleeps of the same loop, which a stall makes as late as the beats."""
     env, beats = environment(0.3)
-    beaten_at_s: list[float] = []
-
-    def heard(*details: Any) -> None:
-        beats.append(details)
-        beaten_at_s.append(time.monotonic())
-
-    env.on_heartbeat = heard
 
     @activity.defn
     async def work() -> None:
-        async with Heartbeat("page", 1) as beat, asyncio.timeout(5):
-            while len(beats) < 3:
-                await asyncio.sleep(0.01)
+        async with Heartbeat("page", 1) as beat, asyncio.timeout(GIVE_UP_S):
+            for _ in range(12):
+                await asyncio.sleep(0.1)
+            assert 9 <= len(beats) <= 15
             beat.details = ("page", 2)
             while beats[-1] != ("page", 2):
                 await asyncio.sleep(0.01)
 
     await env.run(work)
     assert beats[0] == ("page", 1)
-    gaps_s = [later - earlier for earlier, later in pairwise(beaten_at_s)]
-    assert len(gaps_s) >= 3
-    assert 0.09 <= min(gaps_s) < 0.15, "a stall makes single gaps longer, none shorter"
 
 
 async def test_none_after_the_work_whether_it_succeeds_or_fails() -> None:
