@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import psutil
 
+from tests.chaos import scoreboard
 from workers.embedded import processes
 from workers.embedded.processes import ProcessSpec
 from workers.embedded.supervisor import Part
@@ -46,7 +47,7 @@ class ControlledProcess:
         prepared = await asyncio.to_thread(self.part.prepare)
         self._spec = replace(prepared, env={**prepared.env, **self._variables, **environment})
         self._process = processes.spawn(self._spec)
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + scoreboard.patience_s(READY_WITHIN_S)
         while not await asyncio.to_thread(self.part.is_ready):
             assert self.runs(), f"{self.part.name} ended: {processes.last_line(self._spec.log)}"
             assert time.monotonic() < deadline, f"{self.part.name} is not ready: {processes.last_line(self._spec.log)}"
@@ -72,7 +73,7 @@ class ControlledProcess:
 
     async def killed_itself(self, within_s: float) -> bool:
         """Whether it ended by SIGKILL within the time, as a crash point ends it."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + scoreboard.patience_s(within_s)
         while self.runs():
             if time.monotonic() > deadline:
                 return False

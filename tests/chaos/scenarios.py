@@ -69,4 +69,4 @@ class Scenarios:
             except Exception as failure:  # noqa: BLE001 - raised by the test that asks for the outcome
                 self.outcomes[node_id].set_exception(failure)
             else:
-                self.outcomes[node_id].set_result(time.monotonic() - began)
+                self.outcomes[node_id].set_result(scoreboard.seconds_since(began))

@@ -10,6 +10,7 @@ from uuid import UUID
 import psutil
 import pytest
 
+from tests.chaos import scoreboard
 from tests.chaos.installation import Installation
 from tests.chaos.ledger import made_outside, verify
 from tests.chaos.scenarios import MARKS, scenario
@@ -49,7 +50,7 @@ async def ordered_under(installation: Installation, faults: list[Fault]) -> list
     for fault in faults:
         number = await installation.fault(fault.request_class, fault.kind, count=1, **fault.settings)
         made += await installation.deploy("mock")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(scoreboard.patience_s(10)):
             while not await installation.fired(number):
                 await asyncio.sleep(0.02)
     return made
@@ -102,7 +103,7 @@ async def test_every_fault_of_a_deletion_is_survived(installation: Installation)
     for one, kind in zip(made, kinds, strict=True):
         number = await installation.fault("delete", kind, count=1)
         await installation.terminate(one)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(scoreboard.patience_s(10)):
             while not await installation.fired(number):
                 await asyncio.sleep(0.02)
     await installation.until_status(made, "terminated", RIGHT_WITHIN_S)
@@ -116,7 +117,7 @@ async def test_every_fault_of_a_reinstall_is_survived(installation: Installation
     for one, kind in zip(made, kinds, strict=True):
         number = await installation.fault("reinstall", kind, count=1)
         await installation.reinstall(one)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(scoreboard.patience_s(10)):
             while not await installation.fired(number):
                 await asyncio.sleep(0.02)
     await installation.until(made, lambda row: row["status"] == "ready" and row["generation"] == 2, RIGHT_WITHIN_S)
@@ -133,7 +134,7 @@ async def test_dstack_3241_a_deletion_that_is_refused_goes_on_until_it_is_not(in
     await installation.until([one], lambda row: row["provider_instance_id"] is not None, 10.0)
     refusing = await installation.fault("delete", "forbidden_while_provisioning")
     await installation.terminate(one)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(scoreboard.patience_s(10)):
         while await installation.fired(refusing) < 2:
             await asyncio.sleep(0.05)
     row = (await installation.instances([one]))[one]
@@ -178,7 +179,7 @@ async def test_sky_4443_eventual_consistency(installation: Installation) -> None
     """New machines are not shown for a while, neither in lists nor by id. Ended meanwhile, none of them stays."""
     await installation.fault("create", "describe_lag", lag_s=4)
     made = await installation.deploy("mock", 6)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(scoreboard.patience_s(10)):
         while set(made) - (await made_outside(installation)).keys():
             await asyncio.sleep(0.05)
     await installation.terminate(*made[:3])

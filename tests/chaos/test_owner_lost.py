@@ -54,7 +54,7 @@ async def test_a_terminated_owner_is_started_again_and_goes_on(installation: Ins
     await installation.end_faults()
     assert ignored
 
-    async with asyncio.timeout(BACK_WITHIN_S):
+    async with asyncio.timeout(scoreboard.patience_s(BACK_WITHIN_S)):
         while await running_owners(client, [one for one in held if one != draining]) != held[:-1]:
             await asyncio.sleep(0.2)
     took = await installation.until_status([ready, provisioning, booting, reinstalling], "ready", BACK_WITHIN_S)

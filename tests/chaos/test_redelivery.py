@@ -4,6 +4,7 @@ import asyncio
 
 from temporalio.client import WorkflowExecutionStatus
 
+from tests.chaos import scoreboard
 from tests.chaos.installation import Installation
 from tests.chaos.ledger import made_outside, verify
 from tests.chaos.scenarios import MARKS, scenario
@@ -65,6 +66,6 @@ async def test_delivered_again_after_the_retention_nothing_changes(installation:
 
 
 async def _delivered(installation: Installation) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(scoreboard.patience_s(30)):
         while await installation.rows("SELECT 1 FROM outbox WHERE delivered_at IS NULL"):
             await asyncio.sleep(0.1)

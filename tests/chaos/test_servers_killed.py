@@ -74,7 +74,7 @@ async def test_a_worker_that_stood_still_for_long_doubles_nothing(installation: 
     to_end = await installation.ready("mock", 2)
     slow = await installation.fault("create", "slow", delay_s=2.0, count=4)
     made = await installation.deploy("mock", 4)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(scoreboard.patience_s(10)):
         while await installation.fired(slow) < 4:
             await asyncio.sleep(0.05)
     await installation.terminate(*to_end)
@@ -110,7 +110,7 @@ async def test_dstack_1551_net_loss_marks_terminated(installation: Installation)
 
 async def _answers(installation: Installation) -> None:
     """The API reads again within a moment of its database's return."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + scoreboard.patience_s(10)
     while True:
         answer: httpx.Response = await installation.call("GET", "/instances")
         if answer.status_code == 200:

@@ -24,7 +24,7 @@ async def end_twice(installation: Installation, instance_id: UUID) -> None:
 
 
 async def fired(installation: Installation, fault_id: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(scoreboard.patience_s(10)):
         while not await installation.fired(fault_id):
             await asyncio.sleep(0.02)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from models.settings.derived import DatabaseRole, database_password, installation_key, simcloud_token
+from tests.chaos import scoreboard
 from tests.chaos.installation import Installation
 from tests.chaos.scenarios import MARKS, scenario
 from tests.secrets_scan import scan_bytes, scan_files, scan_histories
@@ -47,7 +48,7 @@ async def test_no_secret_and_no_prompt_was_kept(installation: Installation) -> N
         await client.get_workflow_handle(f"instance/{one}").result()
 
     plain = await installation.plain_temporal_client()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(scoreboard.patience_s(20)):
         while len([one async for one in plain.list_workflows("ExecutionStatus = 'Completed'")]) < len(made):
             await asyncio.sleep(0.1)
     count, finds = await scan_histories(plain, secrets, "WorkflowType = 'Instance'")
@@ -62,7 +63,7 @@ async def test_no_secret_and_no_prompt_was_kept(installation: Installation) -> N
 
 async def _ask(installation: Installation, model: str, prompt: str) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 8}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(scoreboard.patience_s(20)):
         while True:
             answer = await installation.call("POST", "/v1/chat/completions", body=body)
             if answer.status_code == 200:
