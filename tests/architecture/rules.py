@@ -26,6 +26,9 @@ READS_FILES_ITSELF = frozenset(
         "workers/record.py",  # a tool of developers
     }
 )
+CLOCKS = frozenset({"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "thread_time"})
+MAY_MEASURE = frozenset({"tests/chaos/scoreboard.py", "tests/api/test_identity_replica.py"})
+"""`make chaos` has the machine to itself and judges by promises."""
 CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "typer", "rich", "click"})
 
 
@@ -188,6 +191,27 @@ def _locks_and_reads(text: str) -> bool:
         and words[0] in {"SELECT", "WITH"}
         and ("FOR UPDATE" in (flat := " ".join(words)) or "FOR NO KEY UPDATE" in flat)
     )
+
+
+def durations_judged(modules: Iterable[Module]) -> list[str]:
+    """How long something took says how busy the machine was. A test waits for an effect or counts; `make bench` measures.
+
+    A deadline, which a wait compares its clock with, is none of these: nothing is taken away from a reading of a clock.
+    """
+    return [
+        f"{module.at(node)} measures a duration"
+        for module in modules
+        if module.path not in MAY_MEASURE
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and _reads_a_clock(node.left)
+    ]
+
+
+def _reads_a_clock(node: ast.expr) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    name, _, last = dotted(node.func).rpartition(".")
+    return last in CLOCKS or (last == "time" and (name in {"", "time"} or name.endswith("loop")))
 
 
 def open_keyword_bags(modules: Iterable[Module]) -> list[str]:

@@ -20,6 +20,7 @@ KEPT: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.files_believed, OURS),
     (rules.locks_elsewhere, OURS),
     (rules.open_keyword_bags, WORKFLOWS),
+    (rules.durations_judged, ("tests",)),
 ]
 
 BROKEN: list[tuple[Rule, str]] = [
@@ -47,6 +48,10 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.cli_imports, "from workers.embedded import up"),
     (rules.open_keyword_bags, "async def project(self, **change: Any): ..."),
     (rules.open_keyword_bags, "def project(**change): ..."),
+    (rules.durations_judged, "assert time.monotonic() - began < 1"),
+    (rules.durations_judged, "took = perf_counter() - began"),
+    (rules.durations_judged, "took = asyncio.get_running_loop().time() - began"),
+    (rules.durations_judged, "took = time.time() - began"),
     (rules.locks_elsewhere, "select(Row).with_for_update()"),
     (rules.locks_elsewhere, "await session.get(Row, id, with_for_update=True)"),
     (rules.locks_elsewhere, "text('SELECT 1 FROM rows WHERE id = :id FOR NO KEY UPDATE')"),
@@ -64,6 +69,8 @@ FINE: list[tuple[Rule, str]] = [
     (rules.states_compared_as_text, "row.status == InstanceStatus.READY\nresponse.status == 200\nname == 'ready'"),
     (rules.cli_imports, "import json\nimport httpx\nfrom models.base import errors"),
     (rules.open_keyword_bags, "def project(**change: Unpack[Change]): ..."),
+    (rules.durations_judged, "while time.monotonic() < deadline:\n    wait(max(deadline - time.monotonic(), 0))"),
+    (rules.durations_judged, "expired_at = int(time.time()) - 60"),
     (rules.locks_elsewhere, "locked(select(Row))\n'owners lock with FOR NO KEY UPDATE'"),
 ]
 
