@@ -158,7 +158,7 @@ time.sleep(600)
 def test_a_part_has_default_signals_whatever_its_starter_ignores_or_blocks(tmp_path: Path) -> None:
     with ignored_and_blocked(signal.SIGHUP):
         process, _ = spawned(tmp_path, (sys.executable, "-c", SIGNALS, str(ROOT)))
-    assert process.wait(20) == 0
+    assert process.wait(GIVE_UP_S) == 0
     assert (tmp_path / "test.log").read_text() == f"0 {PYTHON_IGNORES}\n"
 
 
@@ -292,6 +292,6 @@ def test_served_instances_are_found_by_their_lock_and_ended_on_request(tmp_path:
         assert served_instances(tmp_path) == [], "whoever could write the file could name any process"
         (tmp_path / "alive" / "agent.json").chmod(0o600)
         assert end_instances(tmp_path) == 1
-        assert agent.wait(5) == -signal.SIGTERM
+        assert agent.wait(GIVE_UP_S) == -signal.SIGTERM
     assert served_instances(tmp_path) == []
     assert end_instances(tmp_path / "no such folder") == 0
