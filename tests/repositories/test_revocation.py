@@ -508,7 +508,7 @@ def test_every_process_is_told_of_every_key_that_a_change_reaches(
 
 
 def test_what_slipped_through_before_ends_with_the_upgrade(postgres: TestPostgres) -> None:
-    database = postgres.create_at("0011")
+    database = postgres.create_at("0012")
     people = People(database)
     try:
         gone, tree, stranger = Tree(people), Tree(people), Tree(people)
