@@ -11,6 +11,7 @@ import uvicorn
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
+from api.http.addresses import doubt_about_addresses, trusted_hosts
 from api.http.connections import Connections
 from api.http.cut_short import GRACE_S
 from api.http.line_limit import LineLimit
@@ -81,7 +82,7 @@ def server(settings: Settings) -> ApiServer:
         log_config=None,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
+        forwarded_allow_ips=trusted_hosts(settings.trusted_proxies) or None,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"quarterdeck: {error}\n")
         return CANNOT_START
+    if doubt := doubt_about_addresses(settings):
+        logger.warning(doubt)
     running.run()
     return 0 if running.started else 1
 

@@ -1,5 +1,6 @@
 """What makes a configuration refused, each with the line that the operator reads. No message repeats a value."""
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -39,6 +40,18 @@ def http_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise ValueError("expected http://host[:port] or https://host[:port], without user, query or fragment")
     return text.rstrip("/")
+
+
+def proxies(text: str) -> str:
+    """Raises ValueError for what would silently trust nobody: a host name, a network with bits beyond its prefix."""
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    try:
+        if entries != ["*"]:
+            for entry in entries:
+                ipaddress.ip_network(entry)
+    except ValueError:
+        raise ValueError("expected addresses and networks such as `10.0.0.5, 192.0.2.0/24`, or `*` alone") from None
+    return text
 
 
 def refuse_clear_text(variable: str, url: str) -> None:

@@ -17,6 +17,7 @@ ENV_PREFIX = "QUARTERDECK_"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Proxies = Annotated[str, AfterValidator(checks.proxies)]
 HttpUrl = Annotated[str, AfterValidator(checks.http_url)]
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -70,8 +71,8 @@ class Settings(BaseSettings):
     """Address of the API as people and clients reach it; in production `https://` outside loopback. Default: `http://<api_host>:<api_port>`."""
     control_plane_url: HttpUrl | None = None
     """Address of the API as rented machines reach it. Default: `public_url`."""
-    trusted_proxies: str = ""
-    """Comma-separated addresses or networks of reverse proxies whose `X-Forwarded-*` headers are believed."""
+    trusted_proxies: Proxies = ""
+    """Comma-separated addresses or networks of reverse proxies whose `X-Forwarded-*` headers are believed; `*`: anybody's."""
     session_cookie_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "quarterdeck_session"
     """Name of the cookie that holds a browser's session."""
     request_body_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000

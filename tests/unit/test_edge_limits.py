@@ -9,16 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import api.__main__
 import node.__main__
 import simcloud.__main__
 import workers.embedded.up
 import workers.worker
-from api.http.addresses import proxies, site_of
+from api.http.addresses import doubt_about_addresses, proxies, site_of, trusted_hosts
 from api.http.connections import FEWEST, FULL, LINGERING, TOO_MANY, Connections, Patience
 from api.http.line_limit import KINDS, PER_MINUTE, WINDOW_S, LineLimit
 from api.http.stream_slots import StreamSlots
@@ -28,7 +31,7 @@ from models.base.errors import RateLimited, Unauthenticated
 from models.base.ids import new_id
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
-from models.settings import Settings
+from models.settings import Environment, Settings
 from tests.api.conftest import INSTALLATION_KEY
 
 
@@ -53,6 +56,9 @@ def test_who_counts_as_one_caller(address: str, site: str) -> None:
         ("10.0.0.1, 192.0.2.0/24", "192.0.2.77", True),
         ("10.0.0.1, 192.0.2.0/24", "10.0.0.1", True),
         ("10.0.0.1, 192.0.2.0/24", "10.0.0.2", False),
+        ("10.0.0.1, 192.0.2.0/24", "::ffff:192.0.2.77", True),
+        ("10.0.0.1, 192.0.2.0/24", "::ffff:192.0.3.77", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
         ("::1", "::1", True),
         ("*", "203.0.113.9", True),
         ("nonsense", "unknown", False),
@@ -71,6 +77,62 @@ def test_connections_of_a_site_are_counted_and_given_back() -> None:
     for address in addresses[:2]:  # the refused one is still open
         counted.closed(address)
     assert [counted.opened("2001:db8::9"), counted.opened("2001:db8::9")] == [None, TOO_MANY]
+
+
+def test_callers_of_a_socket_that_speaks_both_protocols_have_their_own_connections() -> None:
+    counted = Connections(Patience(), per_site=1, in_all=100, is_proxy=proxies("10.0.0.1"))
+    assert [counted.opened(f"::ffff:192.0.2.{number}") for number in (1, 2, 1)] == [None, None, TOO_MANY]
+    assert [counted.opened("::ffff:10.0.0.1") for _ in range(5)] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "forwarded", "client"),
+    [
+        ("10.0.0.0/8", "10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.0/8", "10.0.0.1", "203.0.113.9, ::ffff:10.0.0.2", "203.0.113.9"),
+        ("10.0.0.0/8", "10.0.0.1", "1.2.3.4, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.0/8", "192.0.2.1", "203.0.113.9", "192.0.2.1"),
+        ("10.0.0.0/8", "::ffff:192.0.2.1", "203.0.113.9", "::ffff:192.0.2.1"),
+    ],
+)
+async def test_who_is_believed_to_speak_for_whom(trusted: str, peer: str, forwarded: str, client: str) -> None:
+    """With uvicorn's own reading of the header."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["client"][0])
+
+    scope: Scope = {
+        "type": "http", "client": (peer, 1), "scheme": "http", "headers": [(b"x-forwarded-for", forwarded.encode())],
+    }  # fmt: skip
+    middleware = ProxyHeadersMiddleware(app, trusted_hosts(trusted))  # type: ignore[arg-type]
+    await middleware(scope, None, None)  # type: ignore[arg-type]
+    assert seen == [client]
+
+
+PRODUCTION = {
+    "environment": Environment.PRODUCTION,
+    "installation_key": SecretStr(INSTALLATION_KEY),
+    "temporal_address": "temporal:7233",
+    "public_url": "https://quarterdeck.example.org",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "doubt"),
+    [
+        ({}, None),
+        ({**PRODUCTION, "trusted_proxies": "10.0.0.1"}, None),
+        (PRODUCTION, "is not set"),
+        ({**PRODUCTION, "trusted_proxies": " , "}, "is not set"),
+        ({**PRODUCTION, "trusted_proxies": "*"}, "is *"),
+    ],
+)
+def test_what_is_doubtful_about_addresses_in_production(settings: dict[str, Any], doubt: str | None) -> None:
+    found = doubt_about_addresses(Settings(**settings))
+    assert (found is None) == (doubt is None)
+    assert found is None or f"QUARTERDECK_TRUSTED_PROXIES {doubt}" in found
 
 
 def test_a_process_keeps_files_for_other_things_than_callers() -> None:

@@ -85,6 +85,9 @@ def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("API_PORT", "0"),
         ("API_PORT", "planted"),
         ("ENVIRONMENT", "planted"),
+        ("TRUSTED_PROXIES", "10.0.0.1,planted.example"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "*,10.0.0.1"),
         ("PUBLIC_URL", "planted.example"),
         ("PUBLIC_URL", "ftp://planted"),
         ("PUBLIC_URL", "https://user@planted"),
@@ -115,6 +118,12 @@ def test_half_a_client_certificate_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_production_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     variables = {name: value for name, value in PRODUCTION.items() if name != missing}
     assert f"{missing} must be set" in refused(monkeypatch, **variables)
+
+
+@pytest.mark.parametrize("proxies", ["", "*", "10.0.0.5", " 10.0.0.5 , 192.0.2.0/24, 2001:db8::/32,"])
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, proxies: str) -> None:
+    monkeypatch.setenv("QUARTERDECK_TRUSTED_PROXIES", proxies)
+    assert load_settings().trusted_proxies == proxies
 
 
 @pytest.mark.parametrize("password", ["", ":", ":postgres", ":changeme", ":Quarterdeck"])
