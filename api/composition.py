@@ -21,6 +21,8 @@ from api.security.identities import Identities
 from api.security.last_used import LastUsed
 from api.security.login_limits import LoginLimits
 from api.security.passwords import PasswordChecks
+from api.security.recent_sign_ins import RecentSignIns
+from api.security.refusal_pace import RefusalPace
 from api.security.tokens import SessionTokens
 from models.repositories.database import Database
 from models.settings import Settings
@@ -47,6 +49,9 @@ class AppState:
     session_tokens: SessionTokens
     login_limits: LoginLimits
     password_checks: PasswordChecks
+    reserved_checks: PasswordChecks
+    recent_sign_ins: RecentSignIns
+    refusal_pace: RefusalPace
     event_feed: EventFeed
     stream_slots: StreamSlots
     boot_limits: BootLimits
@@ -75,7 +80,7 @@ def build_state(settings: Settings) -> AppState:
     tokens = SessionTokens(key)
     identities = Identities(database, url, tokens)
     last_used = LastUsed(database)
-    password_checks = PasswordChecks()
+    queues = password_checks, reserved_checks = PasswordChecks(), PasswordChecks.reserved()
     event_feed = EventFeed(url)
     heartbeats, pulse = Heartbeats.into(database), Pulse(database)
     authenticator = Authenticator(identities, last_used, settings.session_cookie_name)
@@ -90,6 +95,9 @@ def build_state(settings: Settings) -> AppState:
         session_tokens=tokens,
         login_limits=LoginLimits(),
         password_checks=password_checks,
+        reserved_checks=reserved_checks,
+        recent_sign_ins=RecentSignIns.of(database),
+        refusal_pace=RefusalPace(),
         event_feed=event_feed,
         stream_slots=StreamSlots(settings.streams_per_principal),
         boot_limits=BootLimits(),
@@ -97,5 +105,5 @@ def build_state(settings: Settings) -> AppState:
         pulse=pulse,
         inference=inference,
         eager_delivery=eager_delivery,
-        parts=[identities, last_used, password_checks, event_feed, heartbeats, pulse, inference, eager_delivery],
+        parts=[identities, last_used, *queues, event_feed, heartbeats, pulse, inference, eager_delivery],
     )

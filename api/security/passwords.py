@@ -9,19 +9,29 @@ from models.domain.identity import passwords
 CONCURRENT_CHECKS = 2
 WAITING_LIMIT = 32
 """More sign-ins waiting than this (about a second of work) are refused: a queue without end helps nobody."""
+RESERVED_CHECKS = 1
+RESERVED_WAITING_LIMIT = 8
 
 
 class PasswordChecks:
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(CONCURRENT_CHECKS, thread_name_prefix="password")
+    """One queue with threads of its own."""
+
+    def __init__(self, *, at_once: int = CONCURRENT_CHECKS, waiting_limit: int = WAITING_LIMIT) -> None:
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="password")
+        self._waiting_limit = waiting_limit
         self._waiting = 0
+
+    @classmethod
+    def reserved(cls) -> "PasswordChecks":
+        """The queue of those who signed in lately: strangers who fill the other one do not reach it."""
+        return cls(at_once=RESERVED_CHECKS, waiting_limit=RESERVED_WAITING_LIMIT)
 
     async def verify(self, stored_hash: str | None, password: str) -> bool:
         """Whether the password is the one behind the hash; without a hash False, after the same work.
 
         Raises RateLimited while too many wait.
         """
-        if self._waiting >= WAITING_LIMIT:
+        if self._waiting >= self._waiting_limit:
             raise RateLimited("too many people are signing in at once", code="SIGN_IN_BUSY", retry_after_s=2)
         self._waiting += 1
         try:

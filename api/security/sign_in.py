@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from api.composition import AppState
+from api.security.passwords import PasswordChecks
 from api.security.tokens import SessionClaims
 from models.base.clock import utc_now
-from models.base.errors import Unauthenticated
+from models.base.errors import RateLimited, ServiceUnavailable, Unauthenticated
 from models.base.ids import new_id
+from models.domain.identity.networks import network_of
 from models.domain.identity.roles import Role
 from models.domain.keys import fingerprint
 from models.repositories import identities
@@ -31,6 +33,13 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifiedSignIn:
+    person: SignIn
+    password_hash: str = field(repr=False)
+    """Which the password was checked against."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedSession:
     person: SignIn
     claims: SessionClaims
@@ -43,15 +52,23 @@ def installation_role(*, is_superadmin: bool) -> str:
 
 
 async def sign_in(state: AppState, login: str, password: str, client: Client) -> OpenedSession:
-    """A new session. Raises Unauthenticated, RateLimited; a wrong password and an unknown login look and take the same."""
-    state.login_limits.attempt(client.address, login)
-    async with state.database.system() as session:
-        person = await identities.find_sign_in(session, login)
-    stored_hash = None if person is None else person.password_hash
-    if not await state.password_checks.verify(stored_hash, password) or person is None or stored_hash is None:
-        raise _refused()
-    opened = await _open(state, person, stored_hash, client)
-    state.login_limits.succeeded(client.address, login)
+    """A new session. Raises Unauthenticated, RateLimited; a wrong password and an unknown login look and take the same.
+
+    Who signed in lately from the same network has attempts and places of their own when those of all have run out. Then a right
+    password is the only answer that differs: to whoever has none it looks and takes the same, known here or not.
+    """
+    try:
+        state.login_limits.attempt(client.address, login)
+        verified = await _verified(state, login, password, state.password_checks)
+    except RateLimited:
+        async with state.refusal_pace.kept():
+            reserved = await _from_the_reserve(state, login, password, client.address)
+        if reserved is None:
+            raise
+        opened = await _open(state, reserved, client)
+    else:
+        opened = await _open(state, verified, client)
+        state.login_limits.succeeded(client.address, login)
     await state.identities.catch_up()
     return opened
 
@@ -64,7 +81,37 @@ async def sign_out(state: AppState, tokens: list[str]) -> None:
         await state.identities.catch_up()
 
 
-async def _open(state: AppState, person: SignIn, password_hash: str, client: Client) -> OpenedSession:
+async def _verified(state: AppState, login: str, password: str, checks: PasswordChecks) -> VerifiedSignIn:
+    """Raises Unauthenticated, RateLimited."""
+    async with state.database.system() as session:
+        person = await identities.find_sign_in(session, login)
+    stored_hash = None if person is None else person.password_hash
+    if not await checks.verify(stored_hash, password) or person is None or stored_hash is None:
+        raise _refused()
+    return VerifiedSignIn(person, stored_hash)
+
+
+async def _from_the_reserve(state: AppState, login: str, password: str, address: str) -> VerifiedSignIn | None:
+    """None says nothing of why: nobody known here, a wrong password, a reserve that is used up, a database that is away."""
+    network = network_of(address)
+    if network is None:
+        return None
+    try:
+        user_id = await state.recent_sign_ins.user_of(login, network)
+        if user_id is None:
+            return None
+        state.login_limits.attempt_reserved(user_id, network)
+        verified = await _verified(state, login, password, state.reserved_checks)
+    except (RateLimited, Unauthenticated, ServiceUnavailable):
+        return None
+    if verified.person.user_id != user_id:
+        return None  # the login became somebody else's meanwhile
+    state.login_limits.succeeded_reserved(user_id, network)
+    return verified
+
+
+async def _open(state: AppState, verified: VerifiedSignIn, client: Client) -> OpenedSession:
+    person = verified.person
     issued_at = utc_now().replace(microsecond=0)
     async with state.database.system() as session:
         organization_id, role = person.organization_id, person.organization_role
@@ -85,7 +132,7 @@ async def _open(state: AppState, person: SignIn, password_hash: str, client: Cli
             expires_at=issued_at + SESSION_LIFETIME,
         )
         token = state.session_tokens.issue(claims)
-        if not await identities.open_session(session, _row(claims, password_hash, token, client)):
+        if not await identities.open_session(session, _row(claims, verified.password_hash, token, client)):
             raise _refused()
     return OpenedSession(person, claims, token)
 

@@ -56,6 +56,7 @@ class UserSession(SQLModel, table=True):
     """A sign-in. A token names its row, and only the newest token of a row is good (`token_hash`)."""
 
     __tablename__ = "user_sessions"
+    __table_args__ = (Index("ix_user_sessions_created_at", "created_at"),)
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id")
