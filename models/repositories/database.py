@@ -32,8 +32,15 @@ some 5 ms, to run them one, and row-level security hides from the planner whose 
 """
 
 POOL_WAIT_S = 5.0
+LOCK_WAIT_S = 5.0
+"""What a request waits for a lock: as long as for a connection, so that who waits does not keep connections from the others."""
 CONNECT_TIMEOUT_S = 5
 DOWN_RETRY_AFTER_S = 2.0
+BUSY_RETRY_AFTER_S = 2.0
+BUSY_STATES = frozenset({"55P03", "57014", "40P01", "40001"})
+"""Answers of a database that is there and could not do it now: a lock that took too long, a statement that was cancelled or took
+too long, a deadlock, a serialization failure (PostgreSQL, "Error Codes").
+"""
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,23 @@ class _Session(AsyncSession):
 
 
 class Database:
-    """The connection pool of this process. Raises ServiceUnavailable from every transaction while PostgreSQL is away."""
+    """The connection pool of this process. Raises ServiceUnavailable from every transaction while PostgreSQL is away, and from
+    one that could not get a lock in `lock_wait_s` (None: it waits without end), was cancelled, or took too long.
+    """
 
-    def __init__(self, url: str, *, pool_size: int = 10, application_name: str = "quarterdeck") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        application_name: str = "quarterdeck",
+        lock_wait_s: float | None = None,
+    ) -> None:
         self.transactions_under_way = 0  # those that wait for a connection included
         self._pool_size = pool_size
         self._columns: dict[str, tuple[str, ...]] = {}
-        self._engine = _engine(url, pool_size, application_name)
-        self._readers = _engine(url, pool_size, application_name, isolation_level="AUTOCOMMIT")
+        self._engine = _engine(url, pool_size, application_name, lock_wait_s=lock_wait_s)
+        self._readers = _engine(url, pool_size, application_name, lock_wait_s=lock_wait_s, isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def tenant(self, organization_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
@@ -92,7 +108,7 @@ class Database:
                 return await self._read(organization_id, user_id, queries)
             except _ConnectionLost:
                 continue
-        raise _unavailable()
+        raise _away()
 
     async def _read(self, organization_id: UUID, user_id: UUID, queries: Sequence[Query]) -> list[Answered]:
         self.transactions_under_way += 1
@@ -118,7 +134,7 @@ class Database:
                     for query, cursor, rows in zip(queries, cursors, fetched, strict=True)
                 ]
         except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         finally:
             self.transactions_under_way -= 1
 
@@ -140,19 +156,30 @@ class Database:
             async with _Session(self._engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise _unavailable() from error
+                raise _unavailable(error) from error
             raise
         finally:
             self.transactions_under_way -= 1
 
 
-def _engine(url: str, pool_size: int, application_name: str, **options: Any) -> AsyncEngine:
+def session_options(
+    given: str | tuple[str, ...] = (), *, lock_wait_s: float | None = None, statement_s: float | None = None
+) -> str:
+    """How sessions are set up, for libpq's `options`: as the URL says (`given`), and with limits. What is None has no limit."""
+    # whom the session becomes, for one: nothing of what is given is lost
+    asked = (given,) if isinstance(given, str) else given
+    limits = {"lock_timeout": lock_wait_s, "statement_timeout": statement_s}
+    settings = (f"-c {name}={limit_s * 1000:.0f}" for name, limit_s in limits.items() if limit_s is not None)
+    return " ".join((*asked, PLAN_ONCE, *settings)).strip()
+
+
+def _engine(
+    url: str, pool_size: int, application_name: str, *, lock_wait_s: float | None, **options: Any
+) -> AsyncEngine:
     address = make_url(driver_url(url))
-    given = address.query.get("options", ())  # whom the session becomes, for one: nothing of it is lost
-    session_options = " ".join((*((given,) if isinstance(given, str) else given), PLAN_ONCE))
     return create_async_engine(
         address,
         pool_size=pool_size,
@@ -164,7 +191,7 @@ def _engine(url: str, pool_size: int, application_name: str, **options: Any) -> 
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": application_name,
-            "options": session_options,
+            "options": session_options(address.query.get("options", ()), lock_wait_s=lock_wait_s),
         },
         **options,
     )
@@ -174,7 +201,18 @@ class _ConnectionLost(Exception):
     """The server ended the connection."""
 
 
-def _unavailable() -> ServiceUnavailable:
+def _unavailable(error: Exception) -> ServiceUnavailable:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error) or cause.sqlstate not in BUSY_STATES:
+        return _away()
+    return ServiceUnavailable(
+        "the database is busy with what this needs; try again shortly",
+        code="DATABASE_BUSY",
+        retry_after_s=BUSY_RETRY_AFTER_S,
+    )
+
+
+def _away() -> ServiceUnavailable:
     return ServiceUnavailable(
         "the database is not reachable; try again shortly",
         code="DATABASE_UNAVAILABLE",

@@ -1,6 +1,8 @@
 """Transactions of one statement: whose rows they see, and what becomes of them when connections die."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -87,3 +89,81 @@ async def test_where_no_server_listens_it_is_unavailable() -> None:
     with pytest.raises(ServiceUnavailable, match="database"):
         await nowhere.read(new_id(), new_id(), [WHO])
     await nowhere.close()
+
+
+Use = Callable[[Database, str], Awaitable[object]]
+
+
+async def read(database: Database, statement: str) -> None:
+    await database.read(new_id(), new_id(), [WHO, Query(statement)])
+
+
+async def transact(database: Database, statement: str) -> None:
+    async with database.tenant(new_id()) as session:
+        await session.execute(text(statement))
+
+
+@asynccontextmanager
+async def impatient(url: str) -> AsyncIterator[Database]:
+    database = Database(url, pool_size=1, lock_wait_s=0.2, application_name="reader")
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("use", [read, transact])
+async def test_a_lock_that_another_holds_is_waited_for_only_so_long(database: TestDatabase, use: Use) -> None:
+    async with impatient(database.api) as waiting:
+        with psycopg.connect(database.owner) as holder:
+            holder.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(ServiceUnavailable) as refused:
+                await use(waiting, "SELECT id FROM api_keys")
+            assert (refused.value.code, refused.value.retry_after_s) == ("DATABASE_BUSY", 2.0)
+        await use(waiting, "SELECT id FROM api_keys")
+
+
+@pytest.mark.parametrize("use", [read, transact])
+async def test_a_statement_that_is_cancelled_is_busy_and_no_failure(database: TestDatabase, use: Use) -> None:
+    async with impatient(database.api) as waiting:
+        slow = asyncio.create_task(use(waiting, "SELECT pg_sleep(3600)"))
+        with psycopg.connect(database.admin, autocommit=True) as admin:
+            cancel = (
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND state = 'active' AND query LIKE '%%pg_sleep(3600)%%' AND pid != pg_backend_pid()"
+            )
+            while admin.execute(cancel, [database.name]).fetchone() is None:
+                await asyncio.sleep(0.05)
+        with pytest.raises(ServiceUnavailable) as refused:
+            await slow
+        assert refused.value.code == "DATABASE_BUSY"
+
+
+async def idle_too_long(waiting: Database, database: TestDatabase) -> None:
+    async with waiting.system() as session:
+        await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
+        with psycopg.connect(database.admin, autocommit=True) as admin:
+            while admin.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'reader'").fetchone():
+                await asyncio.sleep(0.05)
+        await session.execute(text("SELECT 1"))
+
+
+async def test_a_transaction_that_the_server_ended_for_its_idleness_is_unavailable(database: TestDatabase) -> None:
+    async with impatient(database.api) as waiting:
+        with pytest.raises(ServiceUnavailable) as refused:
+            await idle_too_long(waiting, database)
+        assert (refused.value.code, refused.value.retry_after_s) == ("DATABASE_UNAVAILABLE", 2.0)
+
+
+async def test_deadlocked_transactions_are_busy(database: TestDatabase) -> None:
+    async with impatient(database.owner) as db:
+        with pytest.raises(ServiceUnavailable) as refused:
+            await transact(db, "DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$")
+        assert refused.value.code == "DATABASE_BUSY"
+
+
+async def test_what_the_url_asks_of_its_sessions_is_kept(database: TestDatabase) -> None:
+    url = f"{database.api}{'&' if '?' in database.api else '?'}options=-c%20app.colour%3Dblue"
+    async with impatient(url) as given, given.system() as session:
+        shown = await session.execute(text("SELECT current_setting('app.colour'), current_setting('lock_timeout')"))
+        assert shown.one() == ("blue", "200ms")
