@@ -24,7 +24,7 @@ from api.security.passwords import PasswordChecks
 from api.security.recent_sign_ins import RecentSignIns
 from api.security.refusal_pace import RefusalPace
 from api.security.tokens import SessionTokens
-from models.repositories.database import Database
+from models.repositories.database import LOCK_WAIT_S, Database
 from models.settings import Settings
 from models.settings.derived import DatabaseRole, database_url, installation_key
 
@@ -76,9 +76,11 @@ def build_state(settings: Settings) -> AppState:
     """The parts of this process, wired and not yet started. Raises SettingsError."""
     key = installation_key(settings)
     url = database_url(settings, DatabaseRole.API)
-    database = Database(url, pool_size=settings.database_pool_size, application_name="quarterdeck-api")
+    database = Database(
+        url, pool_size=settings.database_pool_size, application_name="quarterdeck-api", lock_wait_s=LOCK_WAIT_S
+    )
     tokens = SessionTokens(key)
-    identities = Identities(database, url, tokens)
+    identities = Identities(url, tokens)
     last_used = LastUsed(database)
     queues = password_checks, reserved_checks = PasswordChecks(), PasswordChecks.reserved()
     event_feed = EventFeed(url)

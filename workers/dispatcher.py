@@ -10,7 +10,7 @@ from models.base.errors import AppError
 from models.contracts.outbox import OutboxMessage
 from models.repositories import outbox
 from models.repositories.database import Database
-from models.repositories.listener import Listener
+from models.repositories.listener import Connection, Listener
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +97,9 @@ class Dispatcher:
                 return AppError("the message cannot be delivered")
             return None
 
-    async def _woken(self) -> None:
+    async def _woken(self, _connection: Connection) -> None:
         self._wake.set()
 
-    async def _heard(self, payloads: frozenset[str]) -> None:
+    async def _heard(self, _connection: Connection, payloads: frozenset[str]) -> None:
         if payloads:
             self._wake.set()

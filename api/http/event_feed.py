@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from models.repositories.listener import Listener
+from models.repositories.listener import Connection, Listener
 
 CHANNEL = "events"
 
@@ -44,11 +44,11 @@ class EventFeed:
             if not self._bells[stream]:
                 del self._bells[stream]
 
-    async def _ring_all(self) -> None:
+    async def _ring_all(self, connection: Connection) -> None:
         """After a new connection: what was notified in between is lost."""
-        await self._ring(frozenset(self._bells))
+        await self._ring(connection, frozenset(self._bells))
 
-    async def _ring(self, streams: frozenset[str]) -> None:
+    async def _ring(self, _connection: Connection, streams: frozenset[str]) -> None:
         for stream in streams:
             for bell in self._bells.get(stream, ()):
                 bell.set()

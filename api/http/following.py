@@ -51,6 +51,8 @@ async def follow(
         while not feed.stopping:
             bell.clear()
             try:
+                if not identities.fresh:
+                    await identities.catch_up()
                 if identities.holder(following.token_hash) is None:
                     return
                 found = await following.look(after)

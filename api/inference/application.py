@@ -76,6 +76,8 @@ class InferenceApplication:
     async def _tell_models(self, principal: Principal, name: str, journey: Journey) -> None:
         """One by its name, which may have slashes in it, or all."""
         owner = principal.organization_id
+        if not self._knowledge.fresh:
+            await self._knowledge.catch_up()
         body = orjson.dumps(self._models.one(owner, name) if name else self._models.listing(owner))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *journey.headers()]
         journey.has_begun = True
@@ -90,6 +92,8 @@ class InferenceApplication:
         journey.waited_s += time.perf_counter() - began_s
         journey.is_body_read = True
         call = _parsed(endpoint, body, self._default_model)
+        if not self._knowledge.fresh:
+            await self._knowledge.catch_up()
         model = self._knowledge.catalog().resolve(call.model)
         self._models.check(principal.organization_id, model, call)
         asked = Asked(journey.request_id, principal, call, model, call.input_tokens(), session_of(headers))

@@ -33,7 +33,7 @@ class Inference:
         self._installation_key = installation_key
         self._database = database
         self._authenticator = authenticator
-        self._knowledge = Knowledge(database, listen_url, installation_key, settings.worker_stale_seconds)
+        self._knowledge = Knowledge(listen_url, installation_key, settings.worker_stale_seconds)
         self.edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION)
 
     async def start(self) -> None:

@@ -1,12 +1,12 @@
 """What the inference path knows from memory: the routes and the catalogue, or that neither may be believed any more."""
 
+import asyncio
 from uuid import UUID
 
 from api.inference.penalties import Penalties
 from models.base.errors import ServiceUnavailable
 from models.domain.inference.resolution import CatalogModel, ModelCatalog
 from models.domain.inference.routing import Outstanding, Route, RoutingTable
-from models.repositories.database import Database
 from models.repositories.replica import Replica
 from models.repositories.routes import (
     MODELS_CHANNEL,
@@ -21,19 +21,22 @@ RETRY_AFTER_S = 2.0
 
 
 class Knowledge:
-    """Both tables are indexes over replicas, built again when the replica has changed. Raises ServiceUnavailable when stale."""
+    """Both tables are indexes over replicas, built again when the replica has changed. Raises ServiceUnavailable when stale.
 
-    def __init__(self, database: Database, listen_url: str, installation_key: bytes, stale_after_s: float) -> None:
+    Who would be refused by that waits for `catch_up` first.
+    """
+
+    def __init__(self, listen_url: str, installation_key: bytes, stale_after_s: float) -> None:
         self.outstanding = Outstanding()
         self.penalties = Penalties()
         self._routes: Replica[UUID, Route] = Replica(
             listen_url,
             ROUTES_CHANNEL,
-            RouteSource(database, installation_key, stale_after_s),
+            RouteSource(installation_key, stale_after_s),
             reload_interval_s=ROUTES_RELOAD_S,
         )
         self._models: Replica[UUID, CatalogModel] = Replica(
-            listen_url, MODELS_CHANNEL, CatalogSource(database), reload_interval_s=MODELS_RELOAD_S
+            listen_url, MODELS_CHANNEL, CatalogSource(), reload_interval_s=MODELS_RELOAD_S
         )
         self._table, self._table_version = RoutingTable(), -1
         self._catalog, self._catalog_version = ModelCatalog(), -1
@@ -45,6 +48,14 @@ class Knowledge:
     async def close(self) -> None:
         await self._routes.close()
         await self._models.close()
+
+    @property
+    def fresh(self) -> bool:
+        return self._routes.fresh and self._models.fresh
+
+    async def catch_up(self) -> None:
+        """Wait until both may be believed, for a bounded time."""
+        await asyncio.gather(*(each.catch_up() for each in (self._routes, self._models) if not each.fresh))
 
     def routes(self) -> RoutingTable:
         if not self._routes.fresh:

@@ -20,7 +20,9 @@ from models.base.version import VERSION
 router = APIRouter(tags=["system"], route_class=Route)
 
 DATABASE_SILENCE_S = 12.0
-"""The database answers a ping every 5 s; two missed ones and a bit mean that it is away."""
+"""The database answers a ping every 5 s; two missed ones and a bit mean that it is away, or that this process stood still."""
+ASK_DATABASE_S = 1.0
+"""Which of the two it is, is asked for so long: who looks after processes waits 2 s and more for this answer."""
 
 BANNER = f"Quarterdeck {VERSION}. Documentation: /swagger-ui/  Document: /api-docs/openapi.json\n"
 
@@ -32,7 +34,7 @@ async def read_banner() -> str:
 
 @router.get("/health", summary="Tell whether this process can work", responses=errors(503))
 async def read_health(state: State) -> Health:
-    if state.identities.age_s > DATABASE_SILENCE_S:
+    if state.identities.age_s > DATABASE_SILENCE_S and not await state.identities.catch_up(ASK_DATABASE_S):
         raise ServiceUnavailable("the database does not answer", code="DATABASE_UNAVAILABLE", retry_after_s=2)
     used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
     return Health(

@@ -8,7 +8,7 @@ from models.base.errors import PermissionDenied, Unauthenticated
 
 class Authenticator:
     """Raises Unauthenticated, PermissionDenied for a cookie sent by another site's page, ServiceUnavailable while
-    revocations may have been missed.
+    revocations may have been missed and cannot be caught up with.
     """
 
     def __init__(self, identities: Identities, last_used: LastUsed, cookie_name: str) -> None:
@@ -21,7 +21,7 @@ class Authenticator:
         presented = credentials(headers, self._cookie_name)
         if not presented:
             raise Unauthenticated("sign in, or send an API key", code="LOGIN_REQUIRED")
-        found = self._find(presented)
+        found = self._find(presented) if self._identities.fresh else None
         if found is None and any(self._identities.may_exist(each.token) for each in presented):
             is_current = await self._identities.catch_up()
             found = self._find(presented)

@@ -8,12 +8,10 @@ from models.base.errors import ServiceUnavailable
 from models.domain.identity.api_keys import looks_like_api_key
 from models.domain.identity.principal import Principal
 from models.domain.keys import fingerprint
-from models.repositories.database import Database
 from models.repositories.identities import CHANNEL, IdentitySource
-from models.repositories.replica import Replica
+from models.repositories.replica import CATCH_UP_S, Replica
 
 RETRY_AFTER_S = 2.0
-CATCH_UP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +25,15 @@ class Authenticated:
 class Identities:
     """Every live session and API key. A revocation is effective here within one notification's travel."""
 
-    def __init__(self, database: Database, listen_url: str, tokens: SessionTokens) -> None:
-        self._replica: Replica[str, Principal] = Replica(listen_url, CHANNEL, IdentitySource(database))
+    def __init__(self, listen_url: str, tokens: SessionTokens) -> None:
+        self._replica: Replica[str, Principal] = Replica(listen_url, CHANNEL, IdentitySource())
         self._tokens = tokens
         self._genuine: set[str] = set()
         self._genuine_version = -1
 
     @property
     def fresh(self) -> bool:
+        """Whether what is known may be believed; if not, `catch_up` before anybody is refused."""
         return self._replica.fresh
 
     @property
@@ -48,9 +47,9 @@ class Identities:
     async def close(self) -> None:
         await self._replica.close()
 
-    async def catch_up(self) -> bool:
-        """True once everything committed before this call shows here, False if that cannot be had within CATCH_UP_S."""
-        return await self._replica.catch_up(CATCH_UP_S)
+    async def catch_up(self, timeout_s: float = CATCH_UP_S) -> bool:
+        """True once everything committed before this call shows here, False if that cannot be had in time."""
+        return await self._replica.catch_up(timeout_s)
 
     def find(self, token: str) -> Authenticated | None:
         """Who presents this token. Raises ServiceUnavailable while revocations may have been missed."""

@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, text
+from psycopg.rows import dict_row
+from sqlalchemy import bindparam, text
 from sqlalchemy.dialects import postgresql
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.ids import new_id
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
-from models.repositories.database import Database
+from models.repositories.listener import Connection
 from models.repositories.replica import Entry
 
 CHANNEL = "identities"
@@ -24,10 +25,8 @@ OF_A_USER = frozenset({"users", "memberships"})
 
 _UUIDS = postgresql.ARRAY(postgresql.UUID)
 _TIMES = postgresql.ARRAY(postgresql.TIMESTAMP(timezone=True))
-LOAD = text("SELECT * FROM load_identities()")
-LOAD_OF = text("SELECT * FROM load_identities_of(:ids, :user_ids)").bindparams(
-    bindparam("ids", type_=_UUIDS), bindparam("user_ids", type_=_UUIDS)
-)
+LOAD = "SELECT * FROM load_identities()"
+LOAD_OF = "SELECT * FROM load_identities_of(%(ids)s::uuid[], %(user_ids)s::uuid[])"
 TOUCH = text("SELECT touch_identities(:session_ids, :session_times, :key_ids, :key_times)").bindparams(
     bindparam("session_ids", type_=_UUIDS),
     bindparam("session_times", type_=_TIMES),
@@ -46,14 +45,10 @@ REVOKE_SESSION = text("SELECT revoke_session(:token_hash)")
 class IdentitySource:
     """Live sessions and API keys as principals, keyed by the hash of the token."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    async def load_all(self, connection: Connection) -> Iterable[Entry[str, Principal]]:
+        return await _entries(connection, LOAD, {})
 
-    async def load_all(self) -> Iterable[Entry[str, Principal]]:
-        async with self._database.system() as session:
-            return [_entry(row) for row in await session.execute(LOAD)]
-
-    async def load_some(self, tags: frozenset[str]) -> Iterable[Entry[str, Principal]]:
+    async def load_some(self, connection: Connection, tags: frozenset[str]) -> Iterable[Entry[str, Principal]]:
         ids: list[UUID] = []
         user_ids: list[UUID] = []
         for tag in tags:
@@ -62,23 +57,31 @@ class IdentitySource:
                 (user_ids if table in OF_A_USER else ids).append(UUID(text_id))
             except ValueError:
                 continue  # anyone who may connect may notify: what names no row is no news
-        async with self._database.system() as session:
-            return [_entry(row) for row in await session.execute(LOAD_OF, {"ids": ids, "user_ids": user_ids})]
+        return await _entries(connection, LOAD_OF, {"ids": ids, "user_ids": user_ids})
 
 
-def _entry(row: Row[Any]) -> Entry[str, Principal]:
+async def _entries(
+    connection: Connection, statement: LiteralString, values: Mapping[str, object]
+) -> list[Entry[str, Principal]]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, values)
+        return [_entry(row) async for row in cursor]
+
+
+def _entry(row: Mapping[str, Any]) -> Entry[str, Principal]:
+    source, own_id, user_id = row["source"], row["id"], row["user_id"]
     principal = Principal(
-        user_id=row.user_id,
-        organization_id=row.organization_id,
-        role=Role(row.role),
-        is_superadmin=row.is_superadmin,
-        session_id=row.id if row.source == SESSIONS else None,
-        api_key_id=row.id if row.source == API_KEYS else None,
-        scopes=frozenset(row.scopes),
-        expires_at=row.expires_at,
+        user_id=user_id,
+        organization_id=row["organization_id"],
+        role=Role(row["role"]),
+        is_superadmin=row["is_superadmin"],
+        session_id=own_id if source == SESSIONS else None,
+        api_key_id=own_id if source == API_KEYS else None,
+        scopes=frozenset(row["scopes"]),
+        expires_at=row["expires_at"],
     )
-    tags = frozenset({f"{row.source}:{row.id}", *(f"{table}:{row.user_id}" for table in OF_A_USER)})
-    return Entry(row.token_hash, principal, tags)
+    tags = frozenset({f"{source}:{own_id}", *(f"{table}:{user_id}" for table in OF_A_USER)})
+    return Entry(row["token_hash"], principal, tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,34 +4,50 @@ A dedicated connection LISTENs to one channel. Every wake-up is one round: `SELE
 that each notification committed before it has arrived (the server delivers what is pending before it says that it is idle),
 then the payloads are handled. A connection that breaks is made anew, and `on_connected` runs again: whatever was
 notified in between is lost, so that handler reloads everything.
+
+The handlers are given that connection and read over it: what is waited for here must not depend on a pool that requests use up.
 """
 
 import asyncio
 import logging
+import os
+import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 from psycopg import Notify, sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from models.repositories.database import CONNECT_TIMEOUT_S, LOCK_WAIT_S, session_options
+from models.repositories.patience import TICK_S, done_within
 
 logger = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 5.0
-ROUND_TIMEOUT_S = 5.0
-"""A round trip that takes longer means a connection that is gone without having said so."""
+ROUND_TIMEOUT_S = 2.0
+"""A round trip that takes longer means a connection that is gone without having said so: who waits 5 s for an answer gets it over
+the next one."""
+HANDLING_TIMEOUT_S = 15.0
+"""A handler that takes longer hangs. Half of the time for which a replica is believed, so that a second try comes in time. The
+server has the same limit for a statement: a connection that is hung up does not end one there."""
 ROUND_SPACING_S = 0.02
 """Least time between the beginnings of two rounds: bursts of notifications and of questions share one."""
 CLOSE_TIMEOUT_S = 2.0
 RECONNECT_DELAYS_S = (0.1, 0.25, 0.5, 1.0, 2.0)
-CONNECT_TIMEOUT_S = 5
+ASKED_DELAY_S = 0.5
+"""The longest pause between two tries to connect while somebody waits for an answer."""
+
+Connection = psycopg.AsyncConnection[Any]
 
 
 class Listener:
     """Calls `on_connected` after each (re)connection and `on_round` with the payloads of each round (often none).
 
-    Both run one at a time. An exception from either drops the connection, which leads to another `on_connected`.
+    Both run one at a time, for HANDLING_TIMEOUT_S at most, and may use the connection. An exception from either drops it, which
+    leads to another `on_connected`.
     """
 
     def __init__(
@@ -39,12 +55,17 @@ class Listener:
         url: str,
         channel: str,
         *,
-        on_connected: Callable[[], Awaitable[None]],
-        on_round: Callable[[frozenset[str]], Awaitable[None]],
+        on_connected: Callable[[Connection], Coroutine[Any, Any, None]],
+        on_round: Callable[[Connection, frozenset[str]], Coroutine[Any, Any, None]],
         ping_interval_s: float = PING_INTERVAL_S,
     ) -> None:
-        name = f"quarterdeck-listen-{channel}"
-        self._conninfo = make_conninfo(url, connect_timeout=CONNECT_TIMEOUT_S, application_name=name)
+        given = conninfo_to_dict(url).get("options", "")
+        self._conninfo = make_conninfo(
+            url,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name=f"quarterdeck-listen-{channel}",
+            options=session_options(str(given), lock_wait_s=LOCK_WAIT_S, statement_s=HANDLING_TIMEOUT_S),
+        )
         self._channel = channel
         self._on_connected = on_connected
         self._on_round = on_round
@@ -76,17 +97,18 @@ class Listener:
                 await self._task
             self._task = None
 
-    async def catch_up(self, timeout_s: float = 1.0) -> bool:
+    async def catch_up(self, timeout_s: float) -> bool:
         """True once everything committed before this call has been handled; False if that takes longer than `timeout_s`.
 
-        Any number of callers at a time share a round trip.
+        Any number of callers at a time share a round. It cuts the pause before the next try to connect short.
         """
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.add(asked)
         self._wake.set()
-        done, _ = await asyncio.wait([asked], timeout=timeout_s)
-        self._asked.discard(asked)
-        return bool(done)
+        try:
+            return await done_within(timeout_s, asked)
+        finally:
+            self._asked.discard(asked)
 
     async def _run(self) -> None:
         failures = 0
@@ -95,9 +117,10 @@ class Listener:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
                     payloads: list[str] = []
                     connection.add_notify_handler(_collect(payloads))
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                    listen = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
+                    await _limited(connection, connection.execute(listen), ROUND_TIMEOUT_S)
                     began = time.monotonic()
-                    await self._on_connected()
+                    await _limited(connection, self._on_connected(connection), HANDLING_TIMEOUT_S)
                     self._verified_at, failures = began, 0
                     await self._rounds(connection, payloads)
             except Exception as error:  # noqa: BLE001  (whatever went wrong, a new connection and a full load put it right)
@@ -106,22 +129,25 @@ class Listener:
                 logger.warning(
                     "listening to %s failed (%s); again in %.2f s", self._channel, type(error).__name__, delay_s
                 )
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(delay_s):
-                        await self._stop.wait()
+                await self._pause(delay_s)
 
-    async def _rounds(self, connection: psycopg.AsyncConnection[object], payloads: list[str]) -> None:
+    async def _pause(self, delay_s: float) -> None:
+        """Until it is time for another try, which is sooner once somebody asks."""
+        await _set_within(min(delay_s, ASKED_DELAY_S), self._stop)
+        if delay_s > ASKED_DELAY_S and not self._asked and not self._stop.is_set():
+            self._wake.clear()
+            await _set_within(delay_s - ASKED_DELAY_S, self._wake)
+
+    async def _rounds(self, connection: Connection, payloads: list[str]) -> None:
         while not self._stop.is_set():
             began = time.monotonic()
             asked, self._asked = self._asked, set()
             try:
-                async with asyncio.timeout(ROUND_TIMEOUT_S):
-                    await connection.execute("SELECT 1")
-                while notify := connection.pgconn.notifies():  # libpq may hold one that came behind the answer
-                    payloads.append(notify.extra.decode())
+                await _limited(connection, connection.execute("SELECT 1"), ROUND_TIMEOUT_S)
+                _take_notifies(connection, payloads)
                 heard = frozenset(payloads)
                 payloads.clear()
-                await self._on_round(heard)
+                await _limited(connection, self._on_round(connection, heard), HANDLING_TIMEOUT_S)
             except BaseException:
                 self._asked |= asked  # answered by the first round after the reconnection
                 raise
@@ -130,9 +156,11 @@ class Listener:
                 if not question.done():
                     question.set_result(None)
             await asyncio.sleep(max(0.0, began + ROUND_SPACING_S - time.monotonic()))
-            await self._something_to_do(connection)
+            _take_notifies(connection, payloads)
+            if not payloads:
+                await self._something_to_do(connection)
 
-    async def _something_to_do(self, connection: psycopg.AsyncConnection[object]) -> None:
+    async def _something_to_do(self, connection: Connection) -> None:
         """Wait for bytes on the connection, for a question, or for the next ping to be due."""
         if self._asked or self._stop.is_set():
             return
@@ -140,13 +168,46 @@ class Listener:
         self._wake.clear()
         loop.add_reader(descriptor, self._wake.set)
         try:
-            async with asyncio.timeout(self._ping_interval_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            await _set_within(self._ping_interval_s, self._wake)
         finally:
             loop.remove_reader(descriptor)
 
 
+async def _limited(connection: Connection, work: Coroutine[Any, Any, object], timeout_s: float) -> None:
+    """Do what waits for the server. Raises TimeoutError, with the connection hung up, if it takes longer.
+
+    A statement that is merely cancelled would wait up to ten seconds more for a server that does not answer.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        if not await done_within(timeout_s, task):
+            raise TimeoutError
+    finally:
+        if not task.done():
+            _hang_up(connection)
+            await asyncio.wait([task], timeout=TICK_S)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    await task
+
+
+def _hang_up(connection: Connection) -> None:
+    """The other end is not asked: whatever waits for it fails at once."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same, suppress(OSError):
+        same.shutdown(socket.SHUT_RDWR)
+
+
+def _take_notifies(connection: Connection, payloads: list[str]) -> None:
+    """Those that libpq holds because they came behind the answer to a statement; the socket will not tell of them again."""
+    while notify := connection.pgconn.notifies():
+        payloads.append(notify.extra.decode())
+
+
 def _collect(payloads: list[str]) -> Callable[[Notify], None]:
     return lambda notify: payloads.append(notify.payload)
+
+
+async def _set_within(timeout_s: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

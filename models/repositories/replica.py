@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from models.repositories.listener import PING_INTERVAL_S, Listener
+from models.repositories.listener import PING_INTERVAL_S, Connection, Listener
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -18,6 +18,8 @@ V = TypeVar("V")
 BELIEVED_S = 30.0
 """Contract decision 6: a cache that could not listen for this long refuses."""
 RELOAD_INTERVAL_S = 600.0
+CATCH_UP_S = 5.0
+"""How long who must know waits before it is refused: as long as for a connection to the database, or for a lock there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,14 @@ class Entry(Generic[K, V]):
 
 
 class Source(Protocol[K, V]):
-    """Where the entries come from. A failure is an AppError: the replica reconnects and loads everything again."""
+    """Where the entries come from, read over the listener's own connection, which commits each statement by itself.
 
-    async def load_all(self) -> Iterable[Entry[K, V]]: ...
+    After a failure, whatever it is, the replica connects anew and loads everything again.
+    """
 
-    async def load_some(self, tags: frozenset[str]) -> Iterable[Entry[K, V]]:
+    async def load_all(self, connection: Connection) -> Iterable[Entry[K, V]]: ...
+
+    async def load_some(self, connection: Connection, tags: frozenset[str]) -> Iterable[Entry[K, V]]:
         """Every entry that now bears one of these tags; what is not among them no longer exists."""
         ...
 
@@ -92,26 +97,30 @@ class Replica(Generic[K, V]):
     async def close(self) -> None:
         await self._listener.close()
 
-    async def catch_up(self, timeout_s: float = 1.0) -> bool:
-        """True once it shows everything that was committed before this call. Concurrent calls share one round trip."""
-        return await self._listener.catch_up(timeout_s)
+    async def catch_up(self, timeout_s: float = CATCH_UP_S) -> bool:
+        """True once it shows everything that was committed before this call. Concurrent calls share one round trip.
+
+        An answer that is too old when it arrives, because this process stood still meanwhile, is asked for once more.
+        """
+        is_current = await self._listener.catch_up(timeout_s)
+        return is_current and (self.fresh or await self._listener.catch_up(timeout_s))
 
     async def changed(self) -> None:
         """Wait for the next change."""
         await self._changed.wait()
 
-    async def _load(self) -> None:
+    async def _load(self, connection: Connection) -> None:
         self._loaded_at = time.monotonic()
-        entries = list(await self._source.load_all())
+        entries = list(await self._source.load_all(connection))
         self._entries.clear()
         self._by_tag.clear()
         self._put(entries)
 
-    async def _refresh(self, tags: frozenset[str]) -> None:
+    async def _refresh(self, connection: Connection, tags: frozenset[str]) -> None:
         if time.monotonic() - self._loaded_at >= self._reload_interval_s:
-            await self._load()
+            await self._load(connection)
         elif tags:
-            entries = list(await self._source.load_some(tags))
+            entries = list(await self._source.load_some(connection, tags))
             for key in {key for tag in tags for key in self._by_tag.get(tag, ())}:
                 self._drop(key)
             self._put(entries)

@@ -11,9 +11,10 @@ import pytest
 
 from models.base.errors import ServiceUnavailable
 from models.domain.keys import fingerprint
-from models.repositories.listener import ROUND_SPACING_S
+from models.repositories.listener import Connection, Listener
 from models.repositories.replica import Entry, Replica
 from tests.api.conftest import People, RunningApi
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 CHANNEL = "things"
@@ -29,12 +30,12 @@ class Things:
         self.rows: dict[str, int] = {}
         self.full_loads = self.partial_loads = self.failures = 0
 
-    async def load_all(self) -> Iterable[Entry[str, int]]:
+    async def load_all(self, _connection: Connection) -> Iterable[Entry[str, int]]:
         self._maybe_fail()
         self.full_loads += 1
         return [Entry(key, value, frozenset({key, "all"})) for key, value in self.rows.items()]
 
-    async def load_some(self, tags: frozenset[str]) -> Iterable[Entry[str, int]]:
+    async def load_some(self, _connection: Connection, tags: frozenset[str]) -> Iterable[Entry[str, int]]:
         self._maybe_fail()
         self.partial_loads += 1
         return [
@@ -65,7 +66,7 @@ def notify(database: TestDatabase, *payloads: str) -> None:
             connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 5) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = GIVE_UP_S) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -104,12 +105,24 @@ async def test_catching_up_shows_what_was_committed_before_every_time(database: 
             assert replica.get("a") == number
 
 
-async def test_questions_asked_at_once_share_round_trips(database: TestDatabase):
-    things = Things()
-    async with replica_of(database, things) as replica:
-        started = time.monotonic()
-        assert all(await asyncio.gather(*(replica.catch_up(timeout_s=5) for _ in range(500))))
-        assert time.monotonic() - started < 500 * ROUND_SPACING_S / 2
+async def test_questions_asked_at_once_share_a_round(database: TestDatabase):
+    rounds = 0
+
+    async def connected(_connection: Connection) -> None:
+        pass
+
+    async def count(_connection: Connection, _payloads: frozenset[str]) -> None:
+        nonlocal rounds
+        rounds += 1
+
+    listener = Listener(database.api, CHANNEL, on_connected=connected, on_round=count, ping_interval_s=3600)
+    await listener.start()
+    try:
+        before = rounds
+        assert all(await asyncio.gather(*(listener.catch_up(timeout_s=GIVE_UP_S) for _ in range(500))))
+        assert rounds == before + 1
+    finally:
+        await listener.close()
 
 
 async def test_a_lost_listener_reconnects_and_loads_everything(database: TestDatabase, people: People):
@@ -152,9 +165,7 @@ async def test_a_database_that_is_down_does_not_hold_up_the_start(caplog: pytest
     things = Things()
     replica: Replica[str, int] = Replica("postgresql://nobody:secret-word@127.0.0.1:1/none", CHANNEL, things)
     with caplog.at_level(logging.DEBUG):
-        started = time.monotonic()
         await replica.start(timeout_s=0.5)
-        assert time.monotonic() - started < 2
         assert not replica.fresh
         await replica.close()
     assert "failed" in caplog.text
@@ -175,7 +186,7 @@ async def test_waiting_for_a_change(database: TestDatabase):
         await asyncio.sleep(0.05)
         assert not waiting.done()
         notify(database, "a")
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, GIVE_UP_S)
 
 
 async def test_while_nothing_can_be_proved_every_request_is_503(
@@ -196,9 +207,11 @@ async def test_a_token_that_may_be_good_is_503_while_the_database_is_silent(
         return False
 
     monkeypatch.setattr(api.state.identities._replica, "catch_up", silent)
-    unknown = await api.client.get("/auth/me", headers={"x-api-key": "sk-qd-" + "0" * 64})
-    junk = await api.client.get("/auth/me", headers={"x-api-key": "junk"})
-    assert (unknown.status_code, junk.status_code) == (503, 401)
+    for _ in range(2):
+        unknown = await api.client.get("/auth/me", headers={"x-api-key": "sk-qd-" + "0" * 64})
+        junk = await api.client.get("/auth/me", headers={"x-api-key": "junk"})
+        assert (unknown.status_code, junk.status_code) == (503, 401)
+        monkeypatch.setattr(api.state.identities._replica, "_believed_s", -1)
 
 
 async def test_the_listener_lost_and_a_key_revoked_meanwhile(api: RunningApi, people: People, database: TestDatabase):
@@ -208,7 +221,7 @@ async def test_the_listener_lost_and_a_key_revoked_meanwhile(api: RunningApi, pe
         connection.execute(KILL_LISTENERS)
         connection.execute("ALTER TABLE api_keys DISABLE TRIGGER api_keys_identity")  # the notification that got lost
         connection.execute("UPDATE api_keys SET revoked_at = now()")
-    await eventually(lambda: api.state.identities._replica.get(fingerprint(person.api_key)) is None, within_s=2)
+    await eventually(lambda: api.state.identities._replica.get(fingerprint(person.api_key)) is None)
     assert (await api.client.get("/auth/me", headers=person.bearer)).status_code == 401
 
 
