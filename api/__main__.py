@@ -8,13 +8,13 @@ from socket import socket
 
 import uvicorn
 
+from activities.runtime.line_limit import LineLimit
 from activities.runtime.logs import configure_logging
 from api.app import create_app
 from api.composition import AppState, build_state
 from api.http.addresses import doubt_about_addresses, trusted_hosts
 from api.http.connections import Connections
 from api.http.cut_short import GRACE_S
-from api.http.line_limit import LineLimit
 from api.http.protocol import protocol_of
 from models.base.open_files import allow_open_files
 from models.base.signals import restore_signals

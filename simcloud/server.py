@@ -20,6 +20,7 @@ from simcloud.http import BODY_LIMIT_BYTES, errors_as_json, json_response, token
 from simcloud.inference import PATHS as INFERENCE_PATHS
 from simcloud.inference import Inference
 from simcloud.inference_ledger import InferenceLedger
+from simcloud.malformed import MalformedRequests
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ async def _serve(
     admin = Admin(database=database, cloud=cloud, faults=faults, fleet=fleet, inference=inference, clock=clock)
     app.router.add_routes(admin.routes())
     app.router.add_routes(Inference(fleet, inference).routes())
+    logging.getLogger("aiohttp.server").addFilter(MalformedRequests())
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=STOP_TIMEOUT_S)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=BACKLOG).start()

@@ -22,6 +22,7 @@ from models.settings.derived import check_home
 from workers.composition import QUEUES, WorkerObjects, compose, queues
 from workers.embedded.errors import StartError
 from workers.namespace import claim_namespace, installation
+from workers.provoked_lines import few_provoked_lines
 from workers.readiness import announce_ready
 from workers.registry import QueueRegistration, interceptors
 from workers.standing import keep_standing
@@ -66,7 +67,7 @@ async def _run(settings: Settings, names: set[str]) -> int:
     stop = asyncio.Event()
     for received in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(received, stop.set)
-    async with compose(settings) as objects:
+    async with few_provoked_lines(), compose(settings) as objects:
         if not await _until(stop, _claim(objects)):
             return 0
         registrations = queues(settings, objects, names)

@@ -14,8 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from activities.runtime.line_limit import PER_MINUTE
 from tests.api.conftest import INSTALLATION_KEY, People
 from tests.api.following import follower
+from tests.api.wire import raw
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 from workers.embedded.ports import free_port
@@ -78,6 +80,21 @@ async def test_it_answers_and_a_stop_ends_open_streams(running: tuple[subprocess
     assert person.api_key not in log
     assert "Traceback" not in log
     assert "cut off" not in log, "the stream has an end of its own, before the server's patience has"
+
+
+async def test_what_is_no_http_costs_the_log_ten_lines_a_minute(running: tuple[subprocess.Popen[bytes], str]):
+    process, url = running
+    await healthy(url)
+    for number in range(40):
+        status, _ = await raw(url, b"BREW /%d HTTP/1.1\r\nhost: x\r\n\r\n" % number)
+        assert status == 400
+        status, _ = await raw(url, b"GET /version HTTP/1.1\r\nhost: x\r\nhost: %d\r\n\r\n" % number)
+        assert status == 400
+    process.terminate()
+    assert process.stdout is not None
+    lines = (await asyncio.to_thread(process.stdout.read)).decode().splitlines()
+    assert len([line for line in lines if "Invalid HTTP request received" in line]) == PER_MINUTE
+    assert len(lines) < 3 * PER_MINUTE, lines
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -299,6 +300,15 @@ class TestProcess:
 
     def test_a_storage_in_use_is_one_clear_line(self, cloud: CloudProcess) -> None:
         assert_refused("--port", "0", "--db", str(cloud.database))
+
+    def test_what_is_no_http_costs_the_log_ten_lines_a_minute(self, cloud: CloudProcess) -> None:
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", cloud.port), timeout=10) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+                while connection.recv(65_536):
+                    pass
+        assert cloud.log().count("a malformed request") == 10
+        assert "Traceback" not in cloud.log()
 
     def test_an_unusable_path_is_one_clear_line(self) -> None:
         assert_refused("--port", "0", "--db", "/proc/no-such-folder/cloud.db")

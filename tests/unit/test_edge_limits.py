@@ -21,9 +21,9 @@ import node.__main__
 import simcloud.__main__
 import workers.embedded.up
 import workers.worker
+from activities.runtime.line_limit import KINDS, PER_MINUTE, WINDOW_S, LineLimit, text_of
 from api.http.addresses import doubt_about_addresses, proxies, site_of, trusted_hosts
 from api.http.connections import FEWEST, FULL, LINGERING, TOO_MANY, Connections, Patience
-from api.http.line_limit import KINDS, PER_MINUTE, WINDOW_S, LineLimit
 from api.http.stream_slots import StreamSlots
 from api.node_agents import boots
 from api.node_agents.boots import MOST_BOOTS, BootLimits
@@ -249,6 +249,19 @@ class TestLines:
         self.now_s += WINDOW_S
         self.logger.warning("one")
         assert self.lines == ["one"] * PER_MINUTE + ["other", "5 more lines in 60 s like: one", "one"]
+
+    def test_where_all_of_a_loggers_lines_are_provoked_errors_are_counted_too(self) -> None:
+        self.limit.end()
+        self.limit = LineLimit(self.logger, text_of, now_s=lambda: self.now_s)
+        self.limit.begin()
+        for number in range(30):
+            self.logger.error("%d is refused", number)
+        self.now_s += WINDOW_S
+        self.limit.tell()
+        assert self.lines == [
+            *(f"{number} is refused" for number in range(PER_MINUTE)),
+            "20 more lines in 60 s like: %d is refused",
+        ]
 
     def test_kinds_without_end_cost_no_memory(self) -> None:
         for number in range(KINDS * 2):

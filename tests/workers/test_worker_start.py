@@ -7,6 +7,8 @@ import logging
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ from temporalio.api.workflowservice.v1 import (
     RegisterNamespaceRequest,
     UpdateNamespaceRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.runtime.line_limit import PER_MINUTE
 from models.base.ids import new_id
+from models.contracts.task_queues import TaskQueue
 from tests.embedded.driver import command, environment, wait_for
 from tests.servers import TestDatabase
 from workers import namespace
@@ -140,6 +144,40 @@ async def test_a_worker_in_the_namespace_of_another_installation_does_not_start(
     assert "QUARTERDECK_TEMPORAL_NAMESPACE" in lines[0]
 
 
+@contextmanager
+def running_worker(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "workers", "worker"], env=env, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+async def test_what_strangers_send_costs_a_workers_log_ten_lines_a_minute(
+    tmp_path: Path, client: Client, temporal_dev: TemporalServer, database: TestDatabase
+) -> None:
+    ensure_key(open_home(tmp_path))
+    env = environment(
+        tmp_path,
+        QUARTERDECK_TEMPORAL_ADDRESS=temporal_dev.address,
+        QUARTERDECK_TEMPORAL_NAMESPACE=client.namespace,
+        QUARTERDECK_DATABASE_URL_WORKER=database.worker,
+    )
+    log = tmp_path / "worker.log"
+    with psycopg.connect(database.owner) as connection:
+        connection.execute("INSERT INTO installation (id) VALUES (%s)", (new_id(),))
+    with running_worker(env, log):
+        await asyncio.to_thread(wait_for, lambda: " serving " in log.read_text(), "the start")
+        for number in range(40):  # in clear, and each under an id of its own
+            with pytest.raises(WorkflowFailureError):
+                await client.execute_workflow(
+                    "Sweeper", {"n": number}, id=f"sweeper/{new_id()}", task_queue=TaskQueue.ORCHESTRATION
+                )
+        assert log.read_text().count("a payload for sweeper/") == PER_MINUTE
+
+
 def test_a_worker_waits_for_its_database_and_can_be_stopped_meanwhile(
     tmp_path: Path, temporal_dev: TemporalServer
 ) -> None:
@@ -150,13 +188,8 @@ def test_a_worker_waits_for_its_database_and_can_be_stopped_meanwhile(
         QUARTERDECK_DATABASE_URL_WORKER=f"postgresql://x:y@127.0.0.1:{free_port()}/z",
     )
     log = tmp_path / "worker.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", "workers", "worker"], env=env, stdout=output, stderr=output)
-    try:
+    with running_worker(env, log) as process:
         wait_for(lambda: "waiting for the database" in log.read_text(), "the waiting")
         process.terminate()
         assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait(10)
     assert "Traceback" not in log.read_text()

@@ -26,14 +26,17 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.runtime import line_limit
 from activities.runtime.callers import CODE as CALLER_REFUSED
 from activities.runtime.codec import ENCODING, KEY_ID_FIELD, WORKFLOW_FIELD
+from activities.runtime.line_limit import PER_MINUTE
 from activities.runtime.refusal import CODE as PAYLOAD_REFUSED
 from models.base.ids import new_id
 from models.contracts.task_queues import TaskQueue
 from tests.patience import GIVE_UP_S
 from tests.workflow.instance_world import COMPUTE_QUEUE, InstanceWorld
 from workers.embedded.temporal import TemporalServer
+from workers.provoked_lines import few_provoked_lines
 
 ONCE = RetryPolicy(maximum_attempts=1)
 SHORT = timedelta(seconds=20)
@@ -173,6 +176,28 @@ async def test_no_signal_without_a_seal_is_heard_and_none_holds_the_owner(
         await handled(attacker, instance_id, heard + len(attacks))
         assert caplog.text.count("dropping the signal") >= len(attacks)
         assert not await attacker.seen(instance_id, EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+
+
+async def test_a_flood_of_signals_is_a_few_lines_and_a_count(
+    attacker: Attacker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, flood = attacker.world, 40
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    handle = attacker.handle(instance_id)
+    heard = len(await attacker.seen(instance_id, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED))
+    async with unharmed(world, instance_id), few_provoked_lines(tell_every_s=0.05):
+        for number in range(flood):
+            await handle.signal("command", clear({"operation_id": str(uuid4()), "number": number}))
+        await handled(attacker, instance_id, heard + flood)
+        assert caplog.text.count("a payload for instance/") == PER_MINUTE
+        assert caplog.text.count("dropping the signal") == PER_MINUTE
+        monkeypatch.setattr(line_limit, "WINDOW_S", 0.0)
+        async with asyncio.timeout(20):
+            while caplog.text.count("more lines in") < 2:
+                await asyncio.sleep(0.05)
+    assert "more lines in" in caplog.text
+    assert f"like: temporalio.worker._workflow_instance met {PAYLOAD_REFUSED}" in caplog.text
 
 
 async def test_an_update_or_query_in_clear_is_answered_with_a_failure(attacker: Attacker) -> None:
