@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """The key before the last rotation: still accepted for reading what it encrypted."""
     log_level: LogLevel = LogLevel.INFO
     """Least severe message that is logged: `debug`, `info`, `warning` or `error`."""
+    log_file_bytes: Annotated[int, Field(ge=200_000)] = 10_000_000
+    """Size in bytes above which a log of `quarterdeck up` is moved to an older one, while it is written to."""
+    log_files_kept: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """Older logs of each part that `quarterdeck up` keeps; the start of a run makes one, too."""
 
     # -- Addresses
     api_host: str = "127.0.0.1"

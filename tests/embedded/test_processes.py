@@ -162,18 +162,6 @@ def test_a_part_has_default_signals_whatever_its_starter_ignores_or_blocks(tmp_p
     assert (tmp_path / "test.log").read_text() == f"0 {PYTHON_IGNORES}\n"
 
 
-def test_the_three_latest_logs_are_kept(tmp_path: Path) -> None:
-    log = tmp_path / "x.log"
-    for number in range(5):
-        processes.rotate(log)
-        log.write_text(str(number))
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        "x.log": "4",
-        "x.log.1": "3",
-        "x.log.2": "2",
-    }
-
-
 def test_a_home_has_one_holder_and_is_free_after_a_crash(tmp_path: Path) -> None:
     home = open_home(tmp_path / "home")
     assert not is_locked(home)

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,18 @@ import pytest
 
 from models.settings import Settings
 from models.settings.derived import admin_url
-from tests.embedded.driver import PARTS, Up, command, environment, forget, shown_on_a_terminal, started, wait_for
+from tests.embedded.driver import (
+    PARTS,
+    TIMEOUT_S,
+    Up,
+    command,
+    environment,
+    forget,
+    shown_on_a_terminal,
+    started,
+    wait_for,
+)
+from tests.embedded.log_lines import files_of, need_to_collapse, numbers_in
 from tests.embedded.stand_in import HEALTH
 from tests.patience import GIVE_UP_S
 from tests.signals import blocked_and_ignored_by, heard, ignored_and_blocked
@@ -177,6 +189,44 @@ def test_what_was_committed_survives_a_kill_of_postgres(run: Up) -> None:
     run.kill("postgres")
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (42,)
+
+
+FLOOD = "DO $$ BEGIN FOR n IN 0..{last} LOOP RAISE LOG 'line % %', n, repeat('x', n % 150); END LOOP; END $$"
+
+
+def test_a_log_stays_short_while_its_part_writes_much_and_no_line_is_lost(home: Path) -> None:
+    need_to_collapse(home.parent)
+    last, limit_bytes = 60_000, 300_000
+    env = environment(home, QUARTERDECK_LOG_FILE_BYTES=str(limit_bytes), QUARTERDECK_LOG_FILES_KEPT="1000")
+    log = home / "logs" / "postgres.log"
+    with started(home, env=env) as run:
+        run.wait_until_ready()
+        with psycopg.connect(admin_url(Settings(home=home))) as connection:
+            for begin in range(3):
+                connection.execute(FLOOD.format(last=last).encode())
+                wait_for(lambda: log.stat().st_size <= limit_bytes, "a short log")
+                assert numbers_in(log, marked="LOG:  line ", of_others=True) == [*range(last + 1)] * (begin + 1)
+        assert len(files_of(log)) > 3
+        assert run.parts()["postgres"]["restarts"] == 0
+
+
+def test_a_kill_of_the_supervisor_amid_a_flood_loses_no_line(home: Path) -> None:
+    need_to_collapse(home.parent)
+    env = environment(home, QUARTERDECK_LOG_FILE_BYTES="200000", QUARTERDECK_LOG_FILES_KEPT="1000")
+    log = home / "logs" / "postgres.log"
+    with started(home, env=env) as run:
+        run.wait_until_ready()
+        postgres = psutil.Process(run.pids()["postgres"])
+        with psycopg.connect(admin_url(Settings(home=home))) as connection, ThreadPoolExecutor(1) as pool:
+            flooding = pool.submit(connection.execute, FLOOD.format(last=2_000_000).encode())
+            wait_for(lambda: len(files_of(log)) > 2, "the first older log")
+            run.process.kill()
+            with pytest.raises(psycopg.OperationalError):  # the server ends with its supervisor
+                flooding.result(TIMEOUT_S)
+        postgres.wait(TIMEOUT_S)
+        found = numbers_in(log, marked="LOG:  line ", of_others=True)
+        assert sorted(set(found)) == [*range(max(found) + 1)]
+        assert "database system is shut down" in log.read_text()
 
 
 def test_after_a_kill_of_the_supervisor_nothing_runs_on_and_the_next_one_starts(run: Up) -> None:

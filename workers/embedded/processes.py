@@ -14,7 +14,6 @@ import psutil
 from workers.embedded import owned_exec
 from workers.embedded.account import Account
 
-KEPT_LOGS = 2
 POLL_S = 0.02
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STARTTIME_AFTER_NAME = 19  # field 22 of /proc/PID/stat, counted after the name in brackets
@@ -91,16 +90,6 @@ def command_line(pid: int) -> list[str]:
         return psutil.Process(pid).cmdline()
     except psutil.Error:
         return []
-
-
-def rotate(log: Path) -> None:
-    """`name.log` becomes `name.log.1`, that one `name.log.2`, and the oldest goes."""
-    for number in range(KEPT_LOGS - 1, 0, -1):
-        older = log.with_name(f"{log.name}.{number}")
-        if older.exists():
-            older.replace(log.with_name(f"{log.name}.{number + 1}"))
-    if log.exists():
-        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def spawn(spec: ProcessSpec) -> subprocess.Popen[bytes]:

@@ -12,10 +12,11 @@ from models.settings.derived import DatabaseRole
 from workers.embedded import postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home
+from workers.embedded.part_logs import PartLogs
 from workers.embedded.ports import LOOPBACK, accepts, chosen_ports, free_port, obstacle
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.postgres_files import bundled_tree
-from workers.embedded.processes import ProcessSpec, rotate
+from workers.embedded.processes import ProcessSpec
 from workers.embedded.supervisor import Part
 from workers.embedded.temporal import TemporalServer, binary
 from workers.embedded.ui_door import UiDoor, hidden_address, own_names
@@ -23,7 +24,6 @@ from workers.readiness import READY_FILE_VARIABLE
 
 PROBE_TIMEOUT_S = 2.0
 TEMPORAL_TIMEOUT_S = 5.0
-LOG_LIMIT_BYTES = 20_000_000
 ADMIN_URL = f"{ENV_PREFIX}DATABASE_URL"
 DATABASE_URLS = frozenset({ADMIN_URL, *(f"{ADMIN_URL}_{role.name}" for role in DatabaseRole)})
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ class Stack:
         self.embeds_postgres = settings.database_url is None
         self.embeds_temporal = settings.temporal_address is None
         self._hidden_ui = (hidden_address(), free_port())
-        self._rotated: set[str] = set()
+        self.logs = PartLogs(home.logs, limit_bytes=settings.log_file_bytes, kept=settings.log_files_kept)
         derived.installation_key(settings)  # there is one that can be used, or this says why not
         if self.embeds_postgres:
             bundled_tree()
@@ -89,7 +89,7 @@ class Stack:
 
         def prepare() -> ProcessSpec:
             server.before_start()
-            return server.process(self._log("postgres"))
+            return server.process(self.logs.of_this_run("postgres"))
 
         return server, Part("postgres", prepare, server.is_ready, port=server.port)
 
@@ -106,7 +106,7 @@ class Stack:
         )
         return Part(
             "temporal",
-            lambda: server.process(self._log("temporal"), self.home.path),
+            lambda: server.process(self.logs.of_this_run("temporal"), self.home.path),
             server.is_ready,
             port=server.port,
             url=f"http://{LOOPBACK}:{settings.temporal_ui_port}",
@@ -145,7 +145,7 @@ class Stack:
         """A program that runs once, before the API and the worker: with every URL, that of the superuser included."""
         everyones = {name: value for name, value in os.environ.items() if name.upper() in DATABASE_URLS}
         environment = {**self.environment(), **everyones, ADMIN_URL: derived.admin_url(self.settings)}
-        return ProcessSpec(name, command, self._log(name), ROOT, environment)
+        return ProcessSpec(name, command, self.logs.of_this_run(name), ROOT, environment)
 
     def environment(self) -> dict[str, str]:
         """Ours, so that settings pass through, with absolute paths, and without any way into the database."""
@@ -172,17 +172,9 @@ class Stack:
     ) -> Part:
         def prepare() -> ProcessSpec:
             self.home.ready_file(name).unlink(missing_ok=True)
-            return ProcessSpec(name, command, self._log(name), ROOT, {**self.environment(), **environment})
+            return ProcessSpec(name, command, self.logs.of_this_run(name), ROOT, {**self.environment(), **environment})
 
         return Part(name, prepare, is_ready, port=port, url=url)
-
-    def _log(self, name: str) -> Path:
-        """The log of this run; the two runs before it are kept. Restarts append, until it is too long."""
-        log = self.home.logs / f"{name}.log"
-        if name not in self._rotated or (log.exists() and log.stat().st_size > LOG_LIMIT_BYTES):
-            self._rotated.add(name)
-            rotate(log)
-        return log
 
 
 def answers_ok(host: str, port: int, path: str) -> bool:

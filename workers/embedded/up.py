@@ -27,6 +27,7 @@ STOP_ORDER = (("api", "worker", "simcloud"), ("temporal",), ("postgres",))
 """Whoever writes ends before what it writes to. Each group ends together, within the longest `stop_timeout_s` in it."""
 
 SETUP_TIMEOUT_S = 120.0
+LOOK_AT_LOGS_S = 1.0
 CANNOT_START = 2
 PRIVATE_FILES = 0o077
 """Of the logs and databases too: for root the home lets others pass through, on the way to PostgreSQL's folder."""
@@ -67,6 +68,7 @@ class _Run:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # only a hang-up can be by now
                 loop.add_signal_handler(number, self._on_signal)
+        keeping_logs_short = asyncio.create_task(self._keep_logs_short())
         starting = asyncio.create_task(self._start())
         stop_requested = asyncio.create_task(self._stop_requested.wait())
         try:
@@ -79,6 +81,19 @@ class _Run:
             stop_requested.cancel()
             await _cancelled(starting)
             await self._stop()
+            await _cancelled(keeping_logs_short)
+
+    async def _keep_logs_short(self) -> None:
+        told: set[str] = set()
+        while True:
+            await asyncio.sleep(LOOK_AT_LOGS_S)
+            try:
+                await asyncio.to_thread(self._stack.logs.shorten)
+            except OSError as error:  # the disk is full, for one: it may not be for ever
+                reason = error.strerror or str(error)
+                if reason not in told:
+                    told.add(reason)
+                    sys.stderr.write(f"quarterdeck: the logs cannot be kept short: {reason}\n")
 
     def _on_signal(self) -> None:
         if self._stop_requested.is_set():
