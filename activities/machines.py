@@ -11,8 +11,17 @@ from temporalio import activity
 from activities.runtime.crash import crash_point, crash_points
 from activities.runtime.heartbeat import Heartbeat
 from models.base.clock import utc_now
-from models.base.errors import AppError, ProviderRejected, ProviderUnavailable
-from models.contracts.instances import CreateMachine, MachineRef, MachineReport, Removal, RemoveMachine, RestartAgent
+from models.base.errors import AppError, Conflict, ProviderRejected, ProviderUnavailable
+from models.contracts.instances import (
+    CreateMachine,
+    InstanceKey,
+    InstanceSnapshot,
+    MachineRef,
+    MachineReport,
+    Removal,
+    RemoveMachine,
+    RestartAgent,
+)
 from models.domain.instances.credentials import bootstrap_token
 from models.ports.compute import (
     BootData,
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from models.ports.compute import ComputePort
+    from models.repositories.instance_rows import InstanceRows
 
 FIRST_POLL_S = 0.2
 SLOWEST_POLL_S = 5.0
@@ -41,31 +51,39 @@ time-out (30 s) and the documented consistency windows together need. It only de
 
 
 class MachineActivities:
-    """Side effects at one provider. Every call may be repeated after a crash at any line (DESIGN rule 5)."""
+    """Side effects at one provider. Every call may be repeated after a crash at any line (DESIGN rule 5).
+
+    What rents a machine or boots one anew looks at the row first: an order of another time, repeated by somebody who reaches
+    Temporal or by a workflow that was reset, must not make a machine that no owner waits for.
+    """
 
     def __init__(
         self,
         compute: ComputePort,
+        rows: InstanceRows,
         *,
         installation_key: bytes,
         control_plane_url: str,
         settle_s: float = SETTLE_S,
         round_s: float = REMOVAL_ROUND_S,
     ) -> None:
-        self._compute = compute
+        self._compute, self._rows = compute, rows
         self._settle_s, self._round_s = settle_s, round_s
         self._installation_key, self._control_plane_url = installation_key, control_plane_url
 
     @activity.defn
     @crash_points()
     async def create_machine(self, request: CreateMachine) -> Machine:
-        """Find or create the machine of the frozen spec. Raises what ComputePort.create raises.
+        """Find or create the machine of the frozen spec. Raises what ComputePort.create raises, and Conflict where the row does
+        not wait for it.
 
         `details["first_attempt"]` of an error says whether anything can have been sent before.
         """
         boot = self._boot(request.spec, request.generation)
-        first = request.fresh and activity.info().attempt == 1
+        first = request.fresh and request.run_id == activity.info().workflow_run_id and _is_first_attempt()
         async with Heartbeat():
+            if not (await self._row(request.spec)).awaits_create(request.generation):
+                raise Conflict("the instance does not wait for a machine", code="STEP_IS_OVER")
             crash_point("create_machine", "before_call")
             try:
                 machine = await self._compute.create(request.spec, boot, first_attempt=first)
@@ -105,11 +123,13 @@ class MachineActivities:
     async def restart_machine(self, request: RestartAgent) -> Machine:
         """Start the node agent anew with the boot data of `generation`: a fresh install, or only the agent.
 
-        Raises ProviderRejected where the provider can do neither.
+        Raises ProviderRejected where the provider can do neither, Conflict where the row does not wait for it.
         """
         boot = self._boot(request.spec, request.generation)
         zone, provider_id = request.spec.zone, request.provider_instance_id
         async with Heartbeat():
+            if not (await self._row(request.spec)).awaits_restart(request.generation):
+                raise Conflict("the instance does not wait for this boot", code="STEP_IS_OVER")
             crash_point("restart_machine", "before_call")
             if request.agent_only and isinstance(self._compute, SupportsAgentRestart):
                 await self._compute.restart_agent(provider_id, zone, boot)
@@ -261,6 +281,10 @@ class MachineActivities:
             return True
         return utc_now() >= request.silent_since + timedelta(seconds=self._settle_s)
 
+    async def _row(self, spec: MachineSpec) -> InstanceSnapshot:
+        key = InstanceKey(instance_id=spec.instance_id, organization_id=spec.organization_id)
+        return await self._rows.load(key)
+
     async def _settled(self, ref: MachineRef) -> Machine | None:
         machine = await self._compute.describe(ref.provider_instance_id, ref.zone)
         if machine is None:
@@ -293,3 +317,9 @@ class MachineActivities:
             context_length=spec.context_length,
             heartbeat_interval_s=spec.heartbeat_interval_s,
         )
+
+
+def _is_first_attempt() -> bool:
+    """Not by its number alone: a reset activity counts from one again."""
+    info = activity.info()
+    return info.attempt == 1 and info.current_attempt_scheduled_time == info.scheduled_time

@@ -69,7 +69,7 @@ async def compose(settings: Settings) -> AsyncIterator[WorkerObjects]:
             sweeper=SweeperActivities(swept, client, delivery),
             samples=SampleActivities(SampleUpkeep(database)),
             machines=lambda compute: MachineActivities(
-                compute, installation_key=key, control_plane_url=derived.control_plane_url(settings)
+                compute, rows, installation_key=key, control_plane_url=derived.control_plane_url(settings)
             ),
             http=http,
         )

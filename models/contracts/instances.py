@@ -9,6 +9,7 @@ from models.domain.instances.holds import HoldCode
 from models.domain.instances.machines import Ended, Machine, MachineSpec, Volume
 from models.domain.instances.progress import Step
 from models.domain.instances.state import (
+    STARTING_UP,
     AgentPhase,
     DesiredStatus,
     Edge,
@@ -115,6 +116,15 @@ class InstanceSnapshot(BaseModel):
     doomed_volumes: list[str] = []
     """Those of them that go with the instance and are not known to be gone."""
 
+    def awaits_create(self, generation: int) -> bool:
+        """Whether the instance is at the step at which its machine is created."""
+        is_wanting = self.status is InstanceStatus.PROVISIONING and self.provider_instance_id is None
+        return is_wanting and self.generation == generation
+
+    def awaits_restart(self, generation: int) -> bool:
+        """Whether the instance is at the boot that a restart of its machine begins."""
+        return self.status in STARTING_UP and self.generation == generation
+
     def open_operation(self, kind: OperationKind) -> OpenOperation | None:
         return next((operation for operation in self.operations if operation.kind is kind), None)
 
@@ -197,11 +207,15 @@ class Frozen(Applied):
 
 
 class CreateMachine(BaseModel):
-    """`fresh`: this owner recorded the first attempt itself, so before the activity's first try nothing was ever sent."""
+    """`fresh`: this owner recorded the first attempt itself, so before the activity's first try nothing was ever sent.
+
+    That holds for the owner's own run, `run_id`: in a run that was reset, or made up, the same words are a repetition.
+    """
 
     spec: MachineSpec
     generation: int
     fresh: bool = False
+    run_id: str | None = None
 
 
 class MachineRef(BaseModel):

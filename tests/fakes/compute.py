@@ -27,6 +27,8 @@ class FakeCompute:
         """Volumes that exist and bear no tag of ours any more."""
         self.keys: dict[str, str] = {}
         self.created = 0
+        self.promises: list[bool] = []
+        """Of every create: whether the caller promised that it was the first."""
         self.boots: list[tuple[str, int]] = []
         self.calls: list[str] = []
         self.script: dict[str, list[Fault]] = {}
@@ -52,6 +54,7 @@ class FakeCompute:
 
     async def create(self, spec: MachineSpec, boot: BootData, *, first_attempt: bool = False) -> Machine:
         self.calls.append("create")
+        self.promises.append(first_attempt)
         known = self.keys.get(spec.machine_key)
         if known in self.live and self.keys_found:
             return self.live[known]

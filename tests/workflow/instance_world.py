@@ -24,11 +24,11 @@ from activities.runtime.runs import know_runs
 from activities.samples import SampleActivities
 from activities.sweeper import SweeperActivities
 from models.base.clock import utc_now
-from models.contracts.instances import InstanceKey, InstanceSnapshot
+from models.contracts.instances import InstanceKey, InstanceSnapshot, Observed
 from models.contracts.outbox import OutboxMessage
 from models.contracts.search_attributes import ALL
 from models.domain.identity.principal import Principal
-from models.domain.instances.state import OnUnavailable
+from models.domain.instances.state import Edge, OnUnavailable
 from models.repositories import deployments, instance_commands
 from models.repositories.database import Database
 from models.repositories.deployments import Order
@@ -149,7 +149,8 @@ class InstanceWorld:
                 **values,
             },
         )
-        await self.handle(instance_id).signal("observed", {"edge": "phase", "boot_id": "boot-1", "generation": 1})
+        observed = Observed(edge=Edge.PHASE, boot_id="boot-1", generation=1)
+        await self.handle(instance_id).signal("observed", observed)
 
     async def become_ready(self, instance_id: UUID) -> None:
         await self.until(instance_id, lambda row: row["status"] == "booting")
@@ -234,6 +235,7 @@ class InstanceWorld:
         instances = InstanceActivities(self.instance_rows)
         machines = MachineActivities(
             self.compute,
+            self.instance_rows,
             installation_key=INSTALLATION_KEY,
             control_plane_url="http://127.0.0.1:1",
             settle_s=1.0,

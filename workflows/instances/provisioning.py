@@ -34,7 +34,9 @@ async def _create(owner: Owner) -> bool:
     if not frozen.applied:
         return False
     started_at = workflow.now()
-    request = CreateMachine(spec=owner.spec, generation=owner.row.generation, fresh=frozen.fresh)
+    request = CreateMachine(
+        spec=owner.spec, generation=owner.row.generation, fresh=frozen.fresh, run_id=workflow.info().run_id
+    )
     await owner.project(
         waiting="the provider to create the machine",
         operations=[OperationChange(kind=OperationKind.INSTANCE_PROVISION, status=OperationStatus.RUNNING)],
