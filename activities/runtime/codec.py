@@ -117,7 +117,7 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
 
     def __init__(self, key: bytes, previous: Sequence[bytes] = ()) -> None:
         self._shared = _Shared(KeyRing(key, previous))
-        self._place = NOWHERE
+        self._place, self._takes_null = NOWHERE, True
 
     def ask_of_runs(self, runs: Runs) -> None:
         """From now on the server is asked about runs. Until then format 1 is refused, and any missing key may be ours."""
@@ -127,6 +127,7 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         """This codec at the context's place; it shares all but that."""
         copy = object.__new__(EncryptionCodec)
         copy._shared, copy._place = self._shared, _place_of(context)
+        copy._takes_null = not isinstance(context, ActivitySerializationContext)
         return copy
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
@@ -157,7 +158,8 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         return Payload(metadata=metadata, data=ring.seal(payload.SerializeToString(), _additional(metadata)))
 
     async def _open(self, payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") == NULL_ENCODING and not payload.data:
+        is_null = payload.metadata.get("encoding") == NULL_ENCODING and not payload.data
+        if is_null and self._takes_null:  # of an activity it would be a statement: "there is no such machine"
             return payload
         reason = await self._objection(payload)
         if reason is None:

@@ -9,11 +9,11 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.runtime.codec import EncryptionCodec
+from activities.runtime.converter import PlatformPayloadConverter
 from activities.runtime.crash import refuse_unknown_selection
 from activities.runtime.failures import PlatformFailureConverter
 from activities.runtime.interceptors import CrashAfterReturn, FailureTranslation, RequestContextPropagation
 from activities.runtime.messages import OneArgumentRunner
-from activities.runtime.refusal import PlatformPayloadConverter
 from models.base.errors import AppError
 
 PASSTHROUGH: Final = ("pydantic", "pydantic_core", "annotated_types", "models", "activities")

@@ -8,8 +8,7 @@ update is answered with the failure, a workflow that starts with one fails, an a
 from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import CompositePayloadConverter, EncodingPayloadConverter
+from temporalio.converter import EncodingPayloadConverter
 from temporalio.exceptions import ApplicationError
 
 ENCODING: Final = "binary/quarterdeck-refused"
@@ -33,7 +32,7 @@ def is_refused(payload: Payload) -> bool:
     return payload.metadata.get("encoding") == ENCODING.encode()
 
 
-class _Refusing(EncodingPayloadConverter):
+class Refusing(EncodingPayloadConverter):
     """Converts nothing to the encoding, and raises for what has it."""
 
     @property
@@ -45,10 +44,3 @@ class _Refusing(EncodingPayloadConverter):
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         raise PayloadRefused(payload.metadata.get("reason", b"").decode("utf-8", "replace"))
-
-
-class PlatformPayloadConverter(CompositePayloadConverter):
-    """Pydantic's converter, which says why a refused payload cannot be converted."""
-
-    def __init__(self) -> None:
-        super().__init__(*PydanticPayloadConverter().converters.values(), _Refusing())

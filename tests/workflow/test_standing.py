@@ -249,12 +249,13 @@ async def _true(value: bool) -> bool:
 
 async def test_the_schedules_of_before_are_gone_after_an_upgrade(client: Client) -> None:
     """Made exactly as workers made them until 2026-11-26, one with a run that has begun and that nobody has worked on."""
+    as_then = SweepInput().model_dump(mode="json")  # what was sealed named no model
     for schedule_id, workflow, every_s in (("sweeper", "Sweeper", 10), ("samples", "Samples", 60)):
         await client.create_schedule(
             schedule_id,
             Schedule(
                 action=ScheduleActionStartWorkflow(
-                    workflow, SweepInput(), id=schedule_id, task_queue=TaskQueue.ORCHESTRATION
+                    workflow, as_then, id=schedule_id, task_queue=TaskQueue.ORCHESTRATION
                 ),
                 spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=every_s))]),
                 policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),

@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl.secret import Aead
+from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
+from temporalio.bridge.proto.activity_result import ActivityResolution, Cancellation, Success
+from temporalio.bridge.proto.activity_result import Failure as Failed
+from temporalio.bridge.proto.workflow_activation import FireTimer, ResolveActivity, WorkflowActivationJob
 from temporalio.converter import ActivitySerializationContext, NexusSerializationContext, WorkflowSerializationContext
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.runtime.codec import (
     ENCODING,
@@ -25,9 +30,13 @@ from activities.runtime.codec import (
     Place,
     is_scheduled_run,
 )
+from activities.runtime.converter import ACTIVITY_FIELD, PlatformPayloadConverter, said_by
+from activities.runtime.failures import PlatformFailureConverter
 from activities.runtime.keyring import key_id
+from activities.runtime.messages import fail_unsaid
+from activities.runtime.refusal import CODE as PAYLOAD_REFUSED
 from activities.runtime.refusal import ENCODING as REFUSED
-from activities.runtime.refusal import PayloadRefused, PlatformPayloadConverter
+from activities.runtime.refusal import PayloadRefused, refused
 from tests.secrets_scan import scan_bytes
 
 KEY, OTHER, THIRD = bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96))
@@ -309,3 +318,100 @@ async def test_a_bound_payload_cannot_pass_for_an_unbound_one() -> None:
 def test_a_key_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="32"):
         EncryptionCodec(b"short")
+
+
+class Order(BaseModel):
+    text: str = ""
+
+
+class Answer(BaseModel):
+    text: str = ""
+
+
+class Narrower(Order):
+    """Another model, though a kind of `Order`."""
+
+
+async def test_an_activity_says_nothing_with_a_null_that_anybody_can_write() -> None:
+    null = Payload(metadata={"encoding": b"binary/null"})
+    its = EncryptionCodec(KEY).with_context(activity("instance/a"))
+    assert is_refused(await its.decode([null]))
+    assert await its.decode(await its.encode([null])) == [null]
+
+
+@pytest.mark.parametrize("hint", [Answer, Answer | None, list[Answer], Narrower])
+def test_a_model_is_read_as_no_other(hint: type) -> None:
+    converter = PlatformPayloadConverter()
+    [written] = converter.to_payloads([Order(text="x")])
+    with pytest.raises(PayloadRefused, match="it holds Order, and not"):
+        converter.from_payloads([written], [hint])
+
+
+def test_a_model_is_read_as_itself_and_what_names_none_as_ever() -> None:
+    converter = PlatformPayloadConverter()
+    [written] = converter.to_payloads([Order(text="x")])
+    for hint in (Order, Order | None):
+        assert converter.from_payloads([written], [hint]) == [Order(text="x")]
+    assert converter.from_payloads([written]) == [{"text": "x"}]
+    [unnamed] = converter.to_payloads([{"text": "x"}])
+    assert converter.from_payloads([unnamed], [Answer]) == [Answer(text="x")]
+
+
+def resolved(**outcome: Any) -> WorkflowActivationJob:
+    return WorkflowActivationJob(resolve_activity=ResolveActivity(seq=7, result=ActivityResolution(**outcome)))
+
+
+def said(by: bytes | None, encoding: bytes = b"json/plain") -> Payload:
+    own = {} if by is None else {ACTIVITY_FIELD: by}
+    return Payload(metadata={"encoding": encoding, **own})
+
+
+def is_failed(job: WorkflowActivationJob) -> bool:
+    return job.resolve_activity.result.WhichOneof("status") == "failed"
+
+
+@pytest.mark.parametrize("result", [None, refused("it is not sealed")])
+@pytest.mark.parametrize("runs", [None, {"run"}])
+def test_an_absent_or_refused_result_is_a_failure_of_the_activity(
+    result: Payload | None, runs: set[str] | None
+) -> None:
+    job = resolved(completed=Success(result=result))
+    fail_unsaid(job, runs)
+    failure = PlatformFailureConverter().from_failure(
+        job.resolve_activity.result.failed.failure, PlatformPayloadConverter()
+    )
+    assert isinstance(failure, ActivityError)
+    assert isinstance(failure.cause, ApplicationError)
+    assert (failure.cause.type, failure.cause.non_retryable) == (PAYLOAD_REFUSED, True)
+
+
+@pytest.mark.parametrize("encoding", [b"json/plain", b"binary/null"])
+def test_what_another_activity_said_is_a_failure_of_this_one(encoding: bytes) -> None:
+    """Another of the same run, the same of another run, and what no activity said: an argument, a workflow's own result."""
+    for by, is_own in (
+        (said_by("run", "7"), True),
+        (said_by("reset", "7"), True),
+        (said_by("run", "8"), False),
+        (said_by("other", "7"), False),
+        (None, False),
+    ):
+        job = resolved(completed=Success(result=said(by, encoding)))
+        fail_unsaid(job, {"run", "reset"})
+        assert is_failed(job) is not is_own, by
+
+
+@pytest.mark.parametrize("encoding", [b"json/plain", b"binary/null"])
+def test_results_of_before_name_no_activity(encoding: bytes) -> None:
+    job = resolved(completed=Success(result=said(None, encoding)))
+    fail_unsaid(job, None)
+    assert not is_failed(job)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [resolved(failed=Failed()), resolved(cancelled=Cancellation()), WorkflowActivationJob(fire_timer=FireTimer(seq=1))],
+)
+def test_every_other_outcome_is_left_alone(job: WorkflowActivationJob) -> None:
+    before = job.SerializeToString()
+    fail_unsaid(job, {"run"})
+    assert job.SerializeToString() == before

@@ -14,6 +14,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.exceptions import ActivityError
 
+from activities.runtime.converter import PlatformPayloadConverter
 from activities.runtime.failures import (
     DETAILS_LIMIT_BYTES,
     RETRY_AFTER_LIMIT_S,
@@ -22,7 +23,7 @@ from activities.runtime.failures import (
     to_application_error,
     unwrap,
 )
-from activities.runtime.refusal import PlatformPayloadConverter, refused
+from activities.runtime.refusal import refused
 from models.base import errors
 from models.base.errors import AppError, DeadlineExceeded, NoCapacity, PartialCreate
 
