@@ -1,14 +1,21 @@
 """The gate: recorded histories replay against this source, the evidence is intact, a change of commands is accepted by name."""
 
+from pathlib import Path
+
 import pytest
+from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from activities.runtime.codec import WORKFLOW_FIELD
 from activities.runtime.plugin import platform_plugin
+from tests.replay.recording import KEPT_SEALED, SEALED
+from tests.servers import TEST_CODEC_KEY
 from workers import fingerprints, record, registry
 
 
-def test_the_evidence_is_intact() -> None:
-    problems = record.verify()
+@pytest.mark.parametrize("root", [record.HISTORIES, SEALED])
+def test_the_evidence_is_intact(root: Path) -> None:
+    problems = record.verify(root)
     assert not problems, "\n".join(problems)
 
 
@@ -24,6 +31,34 @@ async def test_every_recorded_history_replays() -> None:
                 "Guard the change with workflow.patched(...), or, when no such run can exist any more:\n"
                 f"    python -m workers.record withdraw {name} --patch ID --reason '...'"
             )
+
+
+def sealed_histories() -> list[WorkflowHistory]:
+    """Each as that of the workflow that it was sealed for."""
+    found = []
+    for _, history in record.histories(SEALED):
+        [argument] = history.events[0].workflow_execution_started_event_attributes.input.payloads
+        found.append(WorkflowHistory(argument.metadata[WORKFLOW_FIELD].decode(), history.events))
+    return found
+
+
+async def replay_failure(history: WorkflowHistory, key: bytes) -> Exception | None:
+    replayer = Replayer(workflows=list(registry.WORKFLOWS), plugins=[platform_plugin(key)], namespace="default")
+    return (await replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
+
+
+async def test_what_the_codec_once_sealed_replays_under_its_key() -> None:
+    """Histories are read for as long as their owners live: a codec or converter that reads them no more ends every owner."""
+    assert len(sealed_histories()) == len(KEPT_SEALED)
+    for history in sealed_histories():
+        assert await replay_failure(history, TEST_CODEC_KEY) is None, history.workflow_id
+
+
+async def test_it_replays_under_no_other_key_and_for_no_other_workflow() -> None:
+    """Else the test above would prove nothing."""
+    for history in sealed_histories():
+        assert await replay_failure(history, bytes(32)) is not None
+        assert await replay_failure(WorkflowHistory("another", history.events), TEST_CODEC_KEY) is not None
 
 
 def test_no_workflow_issues_other_commands_than_were_accepted() -> None:
