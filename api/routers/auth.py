@@ -1,4 +1,4 @@
-"""Sign-in with a password, sign-out, and who is signed in (contract/fleet.md 2.1, 2.5)."""
+"""Sign-in with a password, sign-out, who is signed in, and a new password (contract/fleet.md 2.1, 2.5)."""
 
 from typing import Annotated
 
@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.deps import State
 from api.http.openapi import errors
 from api.http.routing import Route
-from api.schemas.auth import Me, PasswordLogin, SignedIn, SignedOut
+from api.schemas.auth import Me, PasswordChange, PasswordChanged, PasswordLogin, SignedIn, SignedOut
 from api.security.authenticator import refuse_cross_origin
 from api.security.credentials import credentials
-from api.security.permissions import AnyPrincipal
+from api.security.password_change import change_password
+from api.security.permissions import AnyPrincipal, SessionPrincipal
 from api.security.session_cookie import clear_session_cookie, set_session_cookie
 from api.security.sign_in import Client, installation_role, seconds_until, sign_in, sign_out
 from models.base.errors import Unauthenticated
@@ -86,3 +87,9 @@ async def read_me(principal: AnyPrincipal, state: State) -> Me:
         current_organization_slug=organization.slug,
         current_organization_role=principal.role.value,
     )
+
+
+@router.put("/me/password", summary="Change your password", responses=errors(409, 429, 503))
+async def update_password(body: PasswordChange, person: SessionPrincipal, state: State) -> PasswordChanged:
+    await change_password(state, person, body.current_password.get_secret_value(), body.new_password.get_secret_value())
+    return PasswordChanged()

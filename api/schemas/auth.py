@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, Secret, StringConstraints
 
 from api.schemas.base import Moment, RequestModel, ResponseModel
-from models.domain.identity.passwords import LONGEST
+from models.domain.identity.passwords import LONGEST, SHORTEST
 
 Login = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=320)]
 """320 characters: the longest e-mail address (RFC 3696 erratum 1003 counts 64 + 1 + 255)."""
@@ -17,6 +17,15 @@ class PasswordLogin(RequestModel):
 
     email: Login
     password: Secret[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]]
+
+
+class PasswordChange(RequestModel):
+    current_password: Secret[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]]
+    new_password: Secret[Annotated[str, StringConstraints(min_length=SHORTEST, max_length=LONGEST)]]
+
+
+class PasswordChanged(ResponseModel):
+    status: str = "ok"
 
 
 class SignedIn(ResponseModel):

@@ -78,3 +78,14 @@ async def _superadmin(principal: AnyPrincipal) -> Principal:
 
 
 Superadmin = Annotated[Principal, Depends(_superadmin)]
+
+
+async def _signed_in(principal: AnyPrincipal) -> Principal:
+    if principal.session_id is None:
+        raise PermissionDenied(
+            "this changes the person: sign in, an API key cannot do it (contract decision 25)", code="SESSION_REQUIRED"
+        )
+    return principal
+
+
+SessionPrincipal = Annotated[Principal, Depends(_signed_in)]

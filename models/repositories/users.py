@@ -2,10 +2,14 @@
 
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlalchemy import func, text
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.tables.identity import Membership, Organization, User
+from models.base.errors import Conflict, Unauthenticated
+from models.tables.identity import Membership, Organization, User, UserSession
+
+KEEP_SESSION = text("SELECT set_config('app.session_id', :session_id, true)")
 
 
 async def with_organization(
@@ -19,3 +23,30 @@ async def with_organization(
         .where(User.id == user_id, Organization.id == organization_id)
     )
     return (await session.exec(statement)).one_or_none()
+
+
+async def password_hash(session: AsyncSession, user_id: UUID) -> str | None:
+    """None without a password, and without the user."""
+    return (await session.exec(select(User.password_hash).where(User.id == user_id))).one_or_none()
+
+
+async def change_password(
+    session: AsyncSession, user_id: UUID, session_id: UUID, *, former_hash: str, new_hash: str
+) -> None:
+    """All other sessions of the user end (docs/decisions/0042-revocation-reaches-what-hangs-on-it.md).
+
+    Raises Conflict when the password is not the former one any more, Unauthenticated when the session has ended meanwhile.
+    """
+    await session.execute(KEEP_SESSION, {"session_id": str(session_id)})
+    statement = (
+        update(User)
+        .where(col(User.id) == user_id, col(User.password_hash) == former_hash)
+        .values(password_hash=new_hash, updated_at=func.now())
+    )
+    changed = (await session.exec(statement)).rowcount
+    # After the user's row: who changes the password first ends this session, and is seen here.
+    live = select(UserSession.id).where(UserSession.id == session_id, col(UserSession.revoked_at).is_(None))
+    if (await session.exec(live)).one_or_none() is None:
+        raise Unauthenticated("this session has ended: sign in again", code="INVALID_TOKEN")
+    if changed != 1:
+        raise Conflict("the password was changed a moment ago, elsewhere", code="PASSWORD_CHANGED")
