@@ -35,6 +35,10 @@ RETRY_AFTER_LIMIT_S: Final = 300.0
 """Longest delay taken from a provider, in seconds. `Retry-After: 86400` must not leave a billed machine alone for a day."""
 
 
+UNREADABLE: Final = "FAILURE_UNREADABLE"
+"""Type of what stands in for a failure that cannot be converted."""
+
+
 def to_application_error(error: AppError) -> ApplicationError:
     """The error as Temporal carries it; raise it `from None`, or the vendor's exception follows it into the history."""
     return ApplicationError(
@@ -98,12 +102,18 @@ class PlatformFailureConverter(DefaultFailureConverter):
         super().to_failure(exception, payload_converter, failure)
 
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
-        """Without the details that the codec refused.
+        """Without the details that the codec refused; for what cannot be read, an error that says so.
 
         The server itself writes some in clear, into the cancellation of an activity that waits for its next try; to convert
-        them would end a workflow that only wants to know that it failed.
+        them would end a workflow that only wants to know that it failed. And whoever reaches the server can say that an activity
+        failed, with kinds of failures that nobody knows: an error here would hold the workflow in a task that fails for ever.
         """
-        return super().from_failure(_without_refused_details(failure), payload_converter)
+        try:
+            return super().from_failure(_without_refused_details(failure), payload_converter)
+        except Exception as error:  # noqa: BLE001  (numbers of enumerations, durations, and what the SDK comes to convert)
+            return ApplicationError(
+                f"the failure cannot be read ({type(error).__name__})", type=UNREADABLE, non_retryable=True
+            )
 
 
 def _without_refused_details(failure: Failure) -> Failure:

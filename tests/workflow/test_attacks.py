@@ -16,11 +16,12 @@ import pytest
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.failure.v1 import Failure
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.workflowservice.v1 import (
     ResetActivityRequest,
     ResetWorkflowExecutionRequest,
     RespondActivityTaskCompletedByIdRequest,
+    RespondActivityTaskFailedByIdRequest,
 )
 from temporalio.client import (
     Client,
@@ -512,6 +513,26 @@ async def test_an_answer_that_its_activity_did_not_give_only_says_that_an_activi
         await asks_again(attacker, instance_id, watch)
     assert (await world.row(instance_id))["status"] == "provisioning"
     assert len(world.compute.live) == 1
+    await world.command("terminate", instance_id)
+    await world.ended(instance_id)
+
+
+async def test_a_failure_of_no_known_kind_holds_no_owner(attacker: Attacker) -> None:
+    """It stays in the history: a task that fails over it would fail for ever."""
+    world = attacker.world
+    world.compute.starts_as = MachineState.PENDING
+    instance_id = await world.deploy_id()
+    watch = await attacker.pending(instance_id, "await_machine")
+    info = ApplicationFailureInfo(category=99, non_retryable=True)  # type: ignore[arg-type]  # no such value
+    await attacker.client.workflow_service.respond_activity_task_failed_by_id(
+        RespondActivityTaskFailedByIdRequest(
+            namespace=attacker.client.namespace,
+            workflow_id=f"instance/{instance_id}",
+            activity_id=watch,
+            failure=Failure(message="odd", application_failure_info=info),
+        )
+    )
+    await asks_again(attacker, instance_id, watch)
     await world.command("terminate", instance_id)
     await world.ended(instance_id)
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio import exceptions
-from temporalio.api.failure.v1 import ActivityFailureInfo, Failure
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import ActivityFailureInfo, ApplicationFailureInfo, Failure, TimeoutFailureInfo
 from temporalio.client import WorkflowFailureError
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.exceptions import ActivityError
@@ -161,3 +163,23 @@ def test_details_that_the_codec_refused_are_left_out(kind: str) -> None:
     assert error.cause is not None
     assert "inner" in str(error.cause)
     assert len(details.payloads) == 1, "what the server keeps is not changed"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Failure(application_failure_info=ApplicationFailureInfo(category=99)),  # type: ignore[arg-type]  # no such value
+        Failure(application_failure_info=ApplicationFailureInfo(next_retry_delay=Duration(seconds=2**62))),
+        Failure(timeout_failure_info=TimeoutFailureInfo(timeout_type=99)),  # type: ignore[arg-type]  # no such value
+        Failure(activity_failure_info=ActivityFailureInfo(retry_state=99)),  # type: ignore[arg-type]  # no such value
+        Failure(application_failure_info=ApplicationFailureInfo(details=Payloads(payloads=[Payload()]))),
+    ],
+)
+def test_a_failure_that_cannot_be_read_is_a_failure(odd: Failure) -> None:
+    """Made up by somebody who reaches the server: to raise would hold the workflow that hears of it."""
+    failure = Failure(activity_failure_info=ActivityFailureInfo(activity_id="1"), cause=odd)
+    error = PlatformFailureConverter().from_failure(failure, PlatformPayloadConverter())
+    assert isinstance(error, ActivityError)
+    assert isinstance(error.cause, exceptions.ApplicationError)
+    assert (error.cause.type, error.cause.non_retryable) == ("FAILURE_UNREADABLE", True)
+    assert unwrap(error).code == "INTERNAL"
