@@ -216,6 +216,28 @@ def test_revocations_that_meet_go_down_the_tree_one_after_the_other(
     assert tree.live() == set()
 
 
+def test_a_note_of_last_use_waits_for_nobody(
+    people: People, tree: Tree, meeting: Meeting, module_database: TestDatabase
+) -> None:
+    child, ended, used = tree.child(), tree.session(), tree.session()
+    people.execute("UPDATE user_sessions SET last_used_at = now() - interval '1 hour'")
+    meeting.begin(revocation(child))
+    meeting.begin(Statement("UPDATE user_sessions SET revoked_at = now() WHERE id = %s", [ended]))
+    with psycopg.connect(module_database.api, autocommit=True) as api:
+        api.execute("SET lock_timeout = '1ms'")
+        api.execute(
+            "SELECT touch_identities(%s, ARRAY[now(), now()], %s, ARRAY[now(), now()])",
+            [[ended, used], [child, tree.root]],
+        )
+    meeting.first.commit()
+    noted = people.execute(
+        "SELECT id FROM api_keys WHERE user_id = %s AND last_used_at IS NOT NULL UNION ALL"
+        " SELECT id FROM user_sessions WHERE user_id = %s AND last_used_at > now() - interval '1 minute'",
+        tree.person.user_id, tree.person.user_id,
+    )  # fmt: skip
+    assert set(noted) == {(tree.root,), (used,)}
+
+
 def ending_of_membership(tree: Tree) -> Statement:
     return Statement("DELETE FROM memberships WHERE user_id = %s", [tree.person.user_id])
 
