@@ -102,7 +102,7 @@ class RunningStack:
         server, part = self._stack.postgres()
         self._exits.callback(shutil.rmtree, server.folder, ignore_errors=True)  # for root it lies outside the home
         self._start(part)
-        self._stack.provision(server)
+        server.ensure_database()
         return server
 
     def _start(self, part: Part) -> int:

@@ -182,7 +182,7 @@ class Installation:
 
     async def _database(self) -> None:
         await self.postgres.start()
-        await asyncio.to_thread(self.stack.provision, self.server)
+        await asyncio.to_thread(self.server.ensure_database)
         await self._set_up("migrate", self.stack.programs.migrate)
         admin_file = self.stack.home.admin_file
         await self._set_up("bootstrap", (*self.stack.programs.bootstrap, "--admin-file", str(admin_file)))
