@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import ColumnElement, and_, func
+from sqlalchemy import ColumnElement, and_, func, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
@@ -16,8 +16,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.base.errors import Conflict, NotFound, Unauthenticated
 from models.domain.identity.api_keys import CHAIN_LIMIT, ApiKeyText
 from models.domain.identity.principal import Principal
-from models.repositories.locking import locked
-from models.tables.identity import ApiKey, Membership, UserSession
+from models.tables.identity import ApiKey
+
+HOLD_MAKER = text(
+    "SELECT api_key_id, scopes, expires_at FROM hold_maker_of_key("
+    "CAST(:user_id AS uuid), CAST(:api_key_id AS uuid), CAST(:session_id AS uuid), :now)"
+)
 
 SORT_COLUMNS = {
     "name": ApiKey.name,
@@ -42,6 +46,15 @@ class Order:
         if self.is_descending:
             return column.desc().nulls_last(), tie.desc()
         return column.asc().nulls_last(), tie.asc()
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """What a new key descends from, and may not be more than. A session makes keys that descend from none."""
+
+    api_key_id: UUID | None
+    scopes: list[str]
+    expires_at: datetime | None
 
 
 def _within_reach(principal: Principal) -> ColumnElement[bool]:
@@ -76,17 +89,16 @@ async def add(session: AsyncSession, principal: Principal, name: str, key: ApiKe
     Raises Unauthenticated when who makes it is good no more by now, Conflict at the end of a chain of CHAIN_LIMIT keys.
     """
     maker = await _maker(session, principal, created_at)
-    parent = maker if isinstance(maker, ApiKey) else None
     row = ApiKey(
         organization_id=principal.organization_id,
         user_id=principal.user_id,
-        parent_id=parent.id if parent else None,
+        parent_id=maker.api_key_id,
         name=name,
         key_prefix=key.shown_prefix,
         key_hash=key.hash,
-        scopes=parent.scopes if parent else [],
+        scopes=maker.scopes,
         created_at=created_at,
-        expires_at=parent.expires_at if parent else None,
+        expires_at=maker.expires_at,
     )
     session.add(row)
     try:
@@ -105,25 +117,20 @@ async def add(session: AsyncSession, principal: Principal, name: str, key: ApiKe
     return row
 
 
-async def _maker(session: AsyncSession, principal: Principal, now: datetime) -> ApiKey | UserSession:
+async def _maker(session: AsyncSession, principal: Principal, now: datetime) -> _Maker:
     """The key or session that calls, as it is: what a replica said of it may be a second old. It stays so until the transaction
-    ends, for whoever revokes it waits. The membership is locked first, as by whoever ends that.
+    ends, for whoever revokes it waits.
     """
-    membership = select(Membership).where(
-        Membership.organization_id == principal.organization_id, Membership.user_id == principal.user_id
-    )
-    if (await session.exec(locked(membership, shares=True))).one_or_none() is None:
+    values = {
+        "user_id": principal.user_id,
+        "api_key_id": principal.api_key_id,
+        "session_id": principal.session_id,
+        "now": now,
+    }
+    row = (await session.execute(HOLD_MAKER, values)).one_or_none()
+    if row is None:
         raise _no_longer_good()
-    maker: ApiKey | UserSession | None
-    if principal.api_key_id is not None:
-        key = select(ApiKey).where(ApiKey.id == principal.api_key_id)
-        maker = (await session.exec(locked(key, shares=True))).one_or_none()
-    else:
-        signed_in = select(UserSession).where(UserSession.id == principal.session_id)
-        maker = (await session.exec(locked(signed_in, shares=True))).one_or_none()
-    if maker is None or maker.revoked_at is not None or (maker.expires_at is not None and maker.expires_at <= now):
-        raise _no_longer_good()
-    return maker
+    return _Maker(row.api_key_id, row.scopes, row.expires_at)
 
 
 def _no_longer_good() -> Unauthenticated:

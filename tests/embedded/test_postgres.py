@@ -230,5 +230,9 @@ def test_an_owner_that_could_log_in_cannot_after_migrating(home: Path) -> None:
             row = connection.execute(
                 "SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = %s", (OWNER_ROLE,)
             ).fetchone()
+            rights = connection.execute(
+                "SELECT has_table_privilege('quarterdeck_worker', 'api_keys', 'INSERT')"
+            ).fetchone()
         assert row == (False, None)
+        assert rights == (False,), "those of before were wider"
         assert current_revision(as_owner(server.url())) == head_revision()

@@ -32,15 +32,16 @@ LIMITS = OwnerLimits(
 async def ordered(database: TestDatabase) -> AsyncIterator[tuple[InstanceRows, InstanceKey]]:
     """An instance that was just ordered, and its owner's transactions."""
     principal = await founded(database)
-    worker = Database(database.worker, pool_size=2)
+    worker, api = Database(database.worker, pool_size=2), Database(database.api, pool_size=1)
     try:
-        yield await _order(worker, principal)
+        yield await _order(worker, api, principal)
     finally:
         await worker.close()
+        await api.close()
 
 
-async def _order(worker: Database, principal: Principal) -> tuple[InstanceRows, InstanceKey]:
-    async with worker.tenant(principal.organization_id) as session:
+async def _order(worker: Database, api: Database, principal: Principal) -> tuple[InstanceRows, InstanceKey]:
+    async with api.tenant(principal.organization_id) as session:
         placed = await deployments.place(session, principal, Order(Wish(model_name="mock-echo-model")))
     key = InstanceKey(instance_id=placed.instance_id, organization_id=principal.organization_id)
     return InstanceRows(worker, LIMITS, heartbeat_interval_s=4.0), key
@@ -123,10 +124,10 @@ async def test_what_is_terminated_before_it_was_begun_is_not_held(
         user_id = connection.execute("SELECT created_by_user_id FROM instances").fetchone()
     assert user_id is not None
     principal = Principal(user_id=user_id[0], organization_id=key.organization_id, role=Role.OWNER)
-    worker = Database(database.worker, pool_size=1)
-    async with worker.tenant(key.organization_id) as session:
+    api = Database(database.api, pool_size=1)
+    async with api.tenant(key.organization_id) as session:
         assert (await instance_commands.terminate(session, principal, key.instance_id)).status == "terminated"
-    await worker.close()
+    await api.close()
     with psycopg.connect(database.admin) as connection:
         kept = connection.execute(
             "SELECT held_code FROM instances UNION ALL SELECT held_code FROM operations"

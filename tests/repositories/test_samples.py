@@ -200,8 +200,11 @@ async def test_upkeep_gives_up_rather_than_keep_heartbeats_waiting(stored: Sampl
 
 
 async def test_a_tenant_sees_its_own_samples_only(stored: Samples, database: TestDatabase) -> None:
+    """Once there is something that reads them: no process may yet."""
     now = datetime.now(UTC)
     stored.add(now, 1)
+    with psycopg.connect(database.owner) as owner:
+        owner.execute("GRANT SELECT ON system_samples TO quarterdeck_api")
     with psycopg.connect(database.api) as connection:
         assert connection.execute("SELECT count(*) FROM system_samples").fetchone() == (0,)
         connection.execute("SELECT set_config('app.organization_id', %s, true)", (str(stored.organization_id),))

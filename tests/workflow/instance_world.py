@@ -61,11 +61,14 @@ class InstanceWorld:
         self,
         urls: TestDatabase,
         environment: WorkflowEnvironment,
-        database: Database,
         principal: Principal,
+        *,
+        database: Database,
+        api: Database,
         sql: psycopg.AsyncConnection[dict[str, Any]],
     ) -> None:
-        self.urls, self.environment, self.database, self.principal = urls, environment, database, principal
+        self.urls, self.environment, self.principal = urls, environment, principal
+        self.database, self.api = database, api
         self._sql = sql
         self.client = environment.client
         self.compute = FakeCompute()
@@ -89,7 +92,7 @@ class InstanceWorld:
     ) -> Ordered:
         """Order an instance of the mock provider, and deliver the order to its owner."""
         order = Order(Wish(model_name="mock-echo-model"), on_unavailable)
-        async with self.database.tenant(self.principal.organization_id) as session:
+        async with self.api.tenant(self.principal.organization_id) as session:
             placed = await deployments.place(session, self.principal, order)
         assert placed.refusal is None, placed.refusal
         assert placed.message is not None
@@ -117,7 +120,7 @@ class InstanceWorld:
                 await self.handle(instance_id).terminate("the test is over")
 
     async def command(self, name: str, instance_id: UUID, *, deliver: bool = True) -> Commanded:
-        async with self.database.tenant(self.principal.organization_id) as session:
+        async with self.api.tenant(self.principal.organization_id) as session:
             commanded: Commanded = await getattr(instance_commands, name)(session, self.principal, instance_id)
         if deliver and commanded.message is not None:
             await self.delivery.deliver(commanded.message)
@@ -271,13 +274,13 @@ async def _declare_search_attributes(client: Client) -> None:
 
 @asynccontextmanager
 async def instance_world(urls: TestDatabase, environment: WorkflowEnvironment) -> AsyncIterator[InstanceWorld]:
-    """A seeded database with one organization, and workers that serve it."""
+    """A seeded database with one organization, and workers that serve it. Commands are given as the API gives them."""
     await _declare_search_attributes(environment.client)
     principal = await founded(urls)
-    database = Database(urls.worker, pool_size=10)
+    database, api = Database(urls.worker, pool_size=10), Database(urls.api, pool_size=10)
     try:
         async with await psycopg.AsyncConnection.connect(urls.admin, autocommit=True, row_factory=dict_row) as sql:
-            world = InstanceWorld(urls, environment, database, principal, sql)
+            world = InstanceWorld(urls, environment, principal, database=database, api=api, sql=sql)
             async with world.workers():
                 try:
                     yield world
@@ -285,3 +288,4 @@ async def instance_world(urls: TestDatabase, environment: WorkflowEnvironment) -
                     await world.end()
     finally:
         await database.close()
+        await api.close()

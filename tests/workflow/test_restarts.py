@@ -137,7 +137,7 @@ async def test_a_reinstall_cancelled_before_it_began_does_not_happen(real_time_w
     commanded = await world.command("reinstall", instance_id)
     assert commanded.operation is not None
     await decided.wait()
-    async with world.database.tenant(world.principal.organization_id) as session:
+    async with world.api.tenant(world.principal.organization_id) as session:
         await instance_commands.cancel(session, world.principal, commanded.operation.id)
     cancelled.set()
     await world.handle(instance_id).query("snapshot")

@@ -1,0 +1,88 @@
+"""Makes the rights in a database those of `grants.py`: what is missing is granted, what is too much is revoked."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from models.migrations.grants import FUNCTIONS, NOBODY, TABLES
+from models.settings.derived import DatabaseRole
+
+PUBLIC = "public"
+NO_FUNCTIONS_FOR_ALL = "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+"""For what the current role makes from now on, in any schema: this default cannot be taken back within one."""
+
+# Only of what is the owner role's: an extension's functions and an operator's tables are their owners' to give away.
+ACTUAL = """
+SELECT 'TABLE', c.relname::text, a.privilege_type, '', coalesce(r.rolname::text, 'public')
+FROM pg_class c CROSS JOIN aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole AND a.grantee <> c.relowner
+UNION ALL
+SELECT 'TABLE', c.relname::text, a.privilege_type, t.attname::text, coalesce(r.rolname::text, 'public')
+FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid CROSS JOIN aclexplode(t.attacl) a
+    LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole AND a.grantee <> c.relowner
+UNION ALL
+SELECT 'FUNCTION', p.oid::regprocedure::text, a.privilege_type, '', coalesce(r.rolname::text, 'public')
+FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = current_user::regrole AND a.grantee <> p.proowner
+UNION ALL
+SELECT 'SCHEMA', n.nspname::text, a.privilege_type, '', coalesce(r.rolname::text, 'public')
+FROM pg_namespace n CROSS JOIN aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE n.nspname = 'public' AND a.grantee <> n.nspowner
+"""
+OURS = """
+SELECT proname::text, oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+"""
+
+
+class Right(NamedTuple):
+    kind: str
+    name: str
+    """Of a function with the types of its arguments."""
+    privilege: str
+    column: str
+    """Empty for all of a table."""
+    role: str
+
+    def statement(self, verb: str, preposition: str) -> str:
+        name = (
+            self.name if self.kind == "FUNCTION" else f'"{self.name}"'
+        )  # a function's comes quoted where it has to be
+        columns = f' ("{self.column}")' if self.column else ""
+        role = "PUBLIC" if self.role == PUBLIC else f'"{self.role}"'
+        return f"{verb} {self.privilege}{columns} ON {self.kind} {name} {preposition} {role}"
+
+
+def apply(connection: Connection) -> None:
+    """In the transaction of `connection`, whose role owns everything. Where all is as declared, nothing is written.
+
+    Rights of roles that are not ours are an operator's, and stay.
+    """
+    connection.execute(text(NO_FUNCTIONS_FOR_ALL))
+    declared = set(_declared(connection))
+    for right in sorted(_actual(connection) - declared):
+        connection.execute(text(right.statement("REVOKE", "FROM")))
+    for right in sorted(declared - _actual(connection)):  # read again: revoking all of a table revokes its columns
+        connection.execute(text(right.statement("GRANT", "TO")))
+
+
+def _declared(connection: Connection) -> Iterator[Right]:
+    for role, tables in TABLES.items():
+        yield Right("SCHEMA", "public", "USAGE", "", role.value)
+        for table, rights in tables.items():
+            for privilege, columns in rights.items():
+                for column in ("",) if columns is None else columns:
+                    yield Right("TABLE", table, privilege.value, column, role.value)
+    for name, signature in connection.execute(text(OURS)):
+        for role in FUNCTIONS.get(name, NOBODY):
+            yield Right("FUNCTION", signature, "EXECUTE", "", role.value)
+
+
+def _actual(connection: Connection) -> set[Right]:
+    """What our roles and everybody have. That everybody may name what is in the schema is PostgreSQL's default, and stays."""
+    found = {Right(*row) for row in connection.execute(text(ACTUAL))}
+    ours = {PUBLIC, *DatabaseRole}
+    return {right for right in found if right.role in ours} - {Right("SCHEMA", "public", "USAGE", "", PUBLIC)}
