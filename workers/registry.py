@@ -8,6 +8,7 @@ from temporalio.worker import Interceptor
 
 from activities.instances import InstanceActivities
 from activities.machines import MachineActivities
+from activities.pending_calls import PendingCallActivities
 from activities.runtime.callers import Caller, CallersOnly
 from activities.runtime.codec import is_scheduled_run
 from activities.samples import SampleActivities
@@ -38,6 +39,7 @@ OWNER_OF_INSTANCE: Final = Caller("Instance", is_owner_of_instance, parse_instan
 CALLED_BY: Final[Mapping[type, Caller]] = {
     InstanceActivities: OWNER_OF_INSTANCE,
     MachineActivities: OWNER_OF_INSTANCE,
+    PendingCallActivities: OWNER_OF_INSTANCE,
     SweeperActivities: Caller("Sweeper", _alone(SWEEPER)),
     SampleActivities: Caller("Samples", _alone(SAMPLES)),
 }
@@ -70,11 +72,16 @@ class QueueRegistration:
 
 
 def orchestration(instances: InstanceActivities) -> QueueRegistration:
-    """All workflows, with the short transactions that they call as local activities."""
+    """All workflows, with what they call as local activities: short transactions, and a look at a call of their own."""
     return QueueRegistration(
         TaskQueue.ORCHESTRATION,
         WORKFLOWS,
-        (instances.load_instance, instances.freeze_machine_spec, instances.project_instance),
+        (
+            instances.load_instance,
+            instances.freeze_machine_spec,
+            instances.project_instance,
+            PendingCallActivities().look_at_pending_call,
+        ),
     )
 
 

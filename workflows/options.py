@@ -148,6 +148,13 @@ SHOW_HOLD: Final = LocalActivityOptions(
 )
 """The row told of a hold. It ends soon: an owner that cannot write has more to do than to say so."""
 
+LOOK_AT_CALL: Final = LocalActivityOptions(
+    start_to_close_timeout=timedelta(seconds=5),
+    schedule_to_close_timeout=timedelta(seconds=5),
+    retry_policy=_RECORD_RETRY,
+)
+"""How a call at the provider fares, asked of Temporal. What is not learnt now is learnt at the next look."""
+
 # -- Timers, and durations that decide
 
 WORKER_STALE: Final = timedelta(seconds=120)
@@ -219,6 +226,12 @@ and 29 runs of the sweeper a day. Another number would end running histories els
 
 PROVIDER_PAUSE_S: Final = 30.0
 """Between two looks at a provider that refuses to answer: an outage of hours must not fill the history."""
+
+FIRST_LOOK_S: Final = 60.0
+"""How long a call at the provider is waited for before its owner asks how it fares: two attempts that time out, and a bit."""
+
+LONGEST_LOOK_S: Final = 480.0
+"""Looks come 60, 120, 240 and then 480 s after one another: some ten of them in a startup time of an hour."""
 
 HOLD_S: Final = 30.0
 """After something that no phase expected: long enough not to spin, short enough for a person who watches."""

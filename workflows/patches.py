@@ -11,3 +11,6 @@ LOOK_AFTER_REFUSAL: Final = "look-after-refused-restart"
 
 HOLDS_ARE_SHOWN: Final = "2026-11-26-holds-are-shown"
 """Runs from before logged what they hold for, and wrote nothing of it to the row on its own account."""
+
+CALLS_ARE_LOOKED_AT: Final = "2026-11-26-calls-are-looked-at"
+"""Runs from before wait for a call at the provider without a timer beside it."""

@@ -4,14 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, FailureError
 
 from activities.machines import MachineActivities
+from activities.pending_calls import PendingCallActivities
 from activities.runtime.failures import unwrap
 from models.contracts.instances import InstanceInput, MachineRef, OperationChange
+from models.contracts.pending_calls import PendingCall
 from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineSpec
-from workflows import options
+from workflows import options, patches
 from workflows.instances.row import OwnedRow
 
 A = TypeVar("A")
@@ -69,13 +71,20 @@ class Owner(OwnedRow):
             summary=summary,
             **call_options,
         )
+        look_s = options.FIRST_LOOK_S if workflow.patched(patches.CALLS_ARE_LOOKED_AT) else None
         while not handle.done():
-            await workflow.wait_condition(lambda: handle.done() or self.has_news)
-            if not handle.done():
+            try:
+                await workflow.wait_condition(
+                    lambda: handle.done() or self.has_news, timeout=options.seconds(look_s) if look_s else None
+                )
+            except TimeoutError:
+                await self._look_at_call()
+                look_s = min(look_s * 2, options.LONGEST_LOOK_S) if look_s else None
+            if self.has_news and not handle.done():
                 await self.load()
-                if self.wants_termination:
-                    handle.cancel()
-                    break
+            if self.wants_termination and not handle.done():
+                handle.cancel()
+                break
         try:
             result = await handle
         except ActivityError as failure:
@@ -84,6 +93,22 @@ class Owner(OwnedRow):
             raise unwrap(failure) from failure
         self.holding.end_at_provider()
         return result
+
+    async def _look_at_call(self) -> None:
+        """A call that is tried again and again, or that nobody takes up, holds the owner up without coming back to it."""
+        call = PendingCall(instance_id=self.key.instance_id, now=workflow.now())
+        try:
+            seen = await workflow.execute_local_activity_method(
+                PendingCallActivities.look_at_pending_call, call, **options.LOOK_AT_CALL
+            )
+        except FailureError as failure:
+            workflow.logger.warning("how a call at the provider fares is not known (%s)", unwrap(failure).code)
+            return
+        if seen.held is not None:
+            self.holding.note(seen.held)
+        elif seen.is_known:
+            self.holding.end_at_provider()
+        await self.show_hold()
 
     async def describe(self) -> Machine | None:
         """The machine as its provider shows it; None when it does not exist. Raises AppError while the provider cannot say."""

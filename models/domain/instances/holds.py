@@ -38,9 +38,13 @@ SENTENCES: Final = {
 
 
 def refused_by_provider(error_code: str) -> HoldCode:
-    """For a call at the provider that failed with the code of an AppError. A time-out says that it does not answer."""
+    """For a call at the provider that failed with the code of an AppError. A time-out says that it does not answer; a defect is
+    ours.
+    """
     if error_code == DeadlineExceeded.code:
         return HoldCode.PROVIDER_UNAVAILABLE
+    if error_code == AppError.code:
+        return HoldCode.INTERNAL
     return HoldCode(error_code) if error_code in AT_PROVIDER else HoldCode.PROVIDER_ERROR
 
 
