@@ -1,7 +1,11 @@
-"""A provider in memory with a ledger: what exists, what ever existed, and a script of what goes wrong."""
+"""A provider in memory with a ledger: what exists, what ever existed, and a script of what goes wrong.
+
+It keeps the contract of the port like any adapter: tests/contract/test_fake_compute.py.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from models.base.clock import utc_now
@@ -11,6 +15,14 @@ from models.ports.compute import BootData, Ended, Machine, MachineSpec, MachineS
 FIRST_PORT = 40_000
 
 Fault = AppError | Callable[[], None]
+
+
+class Tags(NamedTuple):
+    """What is written on a machine or volume of ours."""
+
+    installation_id: UUID
+    instance_id: UUID
+    zone: str
 
 
 class FakeCompute:
@@ -38,6 +50,18 @@ class FakeCompute:
         self.hidden_looks = 0
         """So many looks show no address of a machine that was restarted: its agent does not listen yet."""
         self._hidden: dict[str, int] = {}
+        self._tags: dict[str, Tags] = {}
+
+    def add_twin(self, twin: Machine, of: str) -> None:
+        """A second machine with the tags of that one."""
+        self.live[twin.provider_instance_id] = twin
+        self._tags[twin.provider_instance_id] = self._tags[of]
+
+    def add_volume(self, volume: Volume) -> None:
+        """With the tags of the machine to which it is attached."""
+        assert volume.attached_to is not None
+        self.volumes[volume.provider_volume_id] = volume
+        self._tags[volume.provider_volume_id] = self._tags[volume.attached_to]
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -50,7 +74,12 @@ class FakeCompute:
 
     async def find(self, installation_id: UUID, instance_id: UUID) -> list[Machine]:
         self._call("find")
-        return [machine for machine in self.live.values() if machine.instance_id == instance_id]
+        found = [
+            machine
+            for machine_id, machine in self.live.items()
+            if self._tags[machine_id][:2] == (installation_id, instance_id)
+        ]
+        return sorted(found, key=lambda machine: machine.created_at)
 
     async def create(self, spec: MachineSpec, boot: BootData, *, first_attempt: bool = False) -> Machine:
         self.calls.append("create")
@@ -88,7 +117,23 @@ class FakeCompute:
         )
         self.live[machine.provider_instance_id] = machine
         self.keys[spec.machine_key] = machine.provider_instance_id
+        self._tags[machine.provider_instance_id] = Tags(spec.installation_id, spec.instance_id, spec.zone)
+        if spec.data_volume_gb:
+            self.add_volume(self._data_volume(machine, spec.data_volume_gb))
         return machine
+
+    def _data_volume(self, machine: Machine, size_gb: int) -> Volume:
+        return Volume(
+            provider_volume_id=f"{machine.provider_instance_id}-data",
+            name=f"{machine.name}-data",
+            volume_type="ssd",
+            size_gb=size_gb,
+            is_boot=False,
+            delete_on_terminate=True,
+            attached_to=machine.provider_instance_id,
+            created_at=machine.created_at,
+            billed_from=machine.billed_from,
+        )
 
     async def describe(self, provider_instance_id: str, zone: str) -> Machine | None:
         self._call("describe")
@@ -128,10 +173,16 @@ class FakeCompute:
         return Ended(provider_id=provider_instance_id, billed_until=self.ended_at.get(provider_instance_id))
 
     async def list_machines(self, installation_id: UUID, zone: str) -> list[Machine]:
-        return list(self.live.values())
+        return [
+            machine
+            for machine_id, machine in self.live.items()
+            if (tags := self._tags[machine_id]).installation_id == installation_id and tags.zone == zone
+        ]
 
     async def reinstall(self, provider_instance_id: str, spec: MachineSpec, boot: BootData) -> Machine:
         self._call("reinstall")
+        if (provider_instance_id, boot.generation) in self.boots and provider_instance_id in self.live:
+            return self.live[provider_instance_id]
         self._moved(provider_instance_id, boot)
         return self.live[provider_instance_id].model_copy(update={"host": None, "port": None})
 
@@ -150,7 +201,8 @@ class FakeCompute:
 
     async def list_volumes(self, installation_id: UUID, instance_id: UUID, zone: str) -> list[Volume]:
         self._call("list_volumes")
-        return list(self.volumes.values())
+        wanted = Tags(installation_id, instance_id, zone)
+        return [volume for volume_id, volume in self.volumes.items() if self._tags[volume_id] == wanted]
 
     async def delete_volume(self, provider_volume_id: str, zone: str) -> None:
         self._call("delete_volume")

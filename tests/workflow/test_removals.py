@@ -27,7 +27,7 @@ def volume_of(world: InstanceWorld, name: str, *, delete_on_terminate: bool = Tr
         price_eur_per_hour="0.010000",
         billing_increment_s=3600,
     )
-    world.compute.volumes[name] = volume
+    world.compute.add_volume(volume)
     return volume
 
 
@@ -96,7 +96,7 @@ async def test_a_twin_of_the_machine_on_record_is_on_the_bill_before_it_goes(wor
     await world.become_ready(instance_id)
     [machine] = world.compute.live.values()
     twin = machine.model_copy(update={"provider_instance_id": "twin", "billed_from": utc_now()})
-    world.compute.live["twin"] = twin
+    world.compute.add_twin(twin, of=machine.provider_instance_id)
 
     seen: list[set[str]] = []
     delete = world.compute.delete
