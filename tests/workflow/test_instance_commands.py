@@ -106,6 +106,32 @@ async def test_terminate_during_a_reinstall(real_time_world: InstanceWorld) -> N
         await world.command("reinstall", instance_id)
 
 
+@pytest.mark.parametrize("owner_is_gone", [False, True], ids=["asleep", "gone"])
+@pytest.mark.parametrize("name", ["terminate", "reinstall"])
+async def test_asking_again_wakes_the_owner_that_did_not_hear_it(
+    real_time_world: InstanceWorld, name: str, owner_is_gone: bool
+) -> None:
+    """The first message is lost, and nothing else wakes this owner within the minutes that it may sleep."""
+    world = real_time_world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    first = await world.command(name, instance_id, deliver=False)
+    if owner_is_gone:
+        await world.handle(instance_id).terminate("by a test")
+    await asyncio.sleep(1)
+    row = await world.row(instance_id)
+    assert (row["status"], row["generation"]) == ("ready", 1), "it is not known to its owner"
+    again = await world.command(name, instance_id)
+    assert first.operation is not None
+    assert again.operation is not None
+    assert again.operation.id == first.operation.id
+    if name == "terminate":
+        await world.ended(instance_id)
+        await assert_nothing_left(world)
+    else:
+        await world.until(instance_id, lambda row: row["generation"] == 2)
+
+
 async def test_terminate_while_draining_and_while_terminating(world: InstanceWorld) -> None:
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
