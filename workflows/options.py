@@ -68,27 +68,8 @@ PROVIDER_MUTATION: Final = ActivityOptions(
 """A call that changes something and costs nothing if it never happens: reinstall, restart of the agent. The heartbeat makes a
 killed worker's attempt known in seconds rather than after the 120 s that a slow provider may take."""
 
-PROVIDER_DELETE: Final = ActivityOptions(
-    start_to_close_timeout=timedelta(seconds=120),
-    heartbeat_timeout=HEARTBEAT,
-    retry_policy=_PROVIDER_RETRY,
-)
-"""Deletion and the proof of it. No schedule-to-close: a machine that may exist is billed, so this is never given up."""
 
-OUTBOX: Final = ActivityOptions(
-    start_to_close_timeout=timedelta(minutes=5),
-    heartbeat_timeout=HEARTBEAT,
-    schedule_to_close_timeout=timedelta(minutes=15),
-    retry_policy=_PROVIDER_RETRY,
-)
-"""A sweep or hand-over in batches: delivery of what waits in the outbox, stale heartbeats, missing owners. It ends at a
-quarter of an hour because the next round comes anyway, from what the rows say then."""
-
-STARTUP_TIMEOUT_S: Final = 3600.0
-"""Default of `QUARTERDECK_WORKER_INSTANCE_STARTUP_TIMEOUT_S` (contract fleet.md 3.4), for an input that does not carry it."""
-
-
-def provider_create(remaining_s: float = STARTUP_TIMEOUT_S) -> ActivityOptions:
+def provider_create(remaining_s: float) -> ActivityOptions:
     """The create of a machine: as many attempts as fit what is left of the startup timeout, in seconds.
 
     The same key makes every attempt find what an earlier one made, so only time limits them. The owner looks for a machine
@@ -102,7 +83,7 @@ def provider_create(remaining_s: float = STARTUP_TIMEOUT_S) -> ActivityOptions:
     )
 
 
-def await_machine(remaining_s: float = STARTUP_TIMEOUT_S) -> ActivityOptions:
+def await_machine(remaining_s: float) -> ActivityOptions:
     """A long poll that returns when the provider says running, failed or gone; `remaining_s` as for `provider_create`.
 
     One attempt polls for up to ten minutes inside one activity, which costs the history nothing, and heartbeats meanwhile.
@@ -119,16 +100,6 @@ def _at_least_one_attempt(remaining_s: float) -> timedelta:
     """A deadline already passed still leaves time for one look, and zero would mean "no limit" to the server."""
     return seconds(max(remaining_s, 10.0))
 
-
-PROVIDER_CREATE: Final = provider_create()
-AWAIT_MACHINE: Final = await_machine()
-
-AWAIT_GONE: Final = ActivityOptions(
-    start_to_close_timeout=timedelta(minutes=10),
-    heartbeat_timeout=HEARTBEAT,
-    retry_policy=_POLL_RETRY,
-)
-"""The long poll for the proof that a machine or volume is gone: like `PROVIDER_DELETE`, never given up."""
 
 # -- Local activities
 
@@ -157,24 +128,8 @@ LOOK_AT_CALL: Final = LocalActivityOptions(
 
 # -- Timers, and durations that decide
 
-WORKER_STALE: Final = timedelta(seconds=120)
-"""Default of `QUARTERDECK_WORKER_STALE_SECONDS` (contract decision 13)."""
-
-DRAIN_TIMEOUT: Final = timedelta(seconds=60)
-"""Longest wait for requests in flight; default of `QUARTERDECK_DRAIN_TIMEOUT_S` (contract decision 13)."""
-
-DRAIN_CHECK_INTERVAL: Final = timedelta(seconds=2)
-"""Between two looks at the requests in flight of a draining instance."""
-
-UNAVAILABLE_WAIT: Final = timedelta(seconds=120)
-"""How long an instance that stopped answering is given to come back before `on_unavailable` acts (contract decision 13)."""
-
 HEAL_ATTEMPTS: Final = 3
 """Tries of `on_unavailable` before the instance is `failed` with an alarm (contract decision 13)."""
-
-OWNER_TASK_TIMEOUT: Final = timedelta(seconds=5)
-"""Workflow task timeout: how long a killed worker's workflow waits for another, so it must stay below the 15 s in which an
-instance has to go on after a crash."""
 
 STEADY_AFTER: Final = timedelta(minutes=15)
 """An instance that stayed ready for so long has healed: its next silence begins with all attempts."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 RPC_TIMEOUT = timedelta(seconds=5)
 OWNER_TASK_TIMEOUT = timedelta(seconds=5)
-"""Workflow task time-out of an owner: a killed worker's task is given to another one after so long."""
+"""Workflow task time-out of an owner: a killed worker's task is given to another one after so long, so it must stay below the
+15 s in which an instance has to go on after a crash."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What all request and response bodies share: moments, amounts, and the characters that no text may hold."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -15,11 +14,6 @@ Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when
 
 Eur = Annotated[Decimal, PlainSerializer(lambda amount: float(eur(amount)), return_type=float, when_used="json")]
 """An amount in EUR at six places, as a JSON number: what clients of the contract read."""
-
-
-def moment_text(moment: datetime | None) -> str | None:
-    """For bodies that are written without a model."""
-    return None if moment is None else rfc3339(moment)
 
 
 def storable(text: str) -> str:

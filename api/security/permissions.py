@@ -71,15 +71,6 @@ def require(permission: Permission) -> Callable[[Authenticated], Awaitable[Princ
     return principal_with_permission
 
 
-async def _superadmin(principal: AnyPrincipal) -> Principal:
-    if not principal.is_superadmin or principal.scopes:
-        raise PermissionDenied("this belongs to the installation: only a superadmin may do it", code="ADMIN_REQUIRED")
-    return principal
-
-
-Superadmin = Annotated[Principal, Depends(_superadmin)]
-
-
 async def _signed_in(principal: AnyPrincipal) -> Principal:
     if principal.session_id is None:
         raise PermissionDenied(

@@ -40,11 +40,6 @@ def operation_stream(operation_id: UUID) -> str:
     return f"operation/{operation_id}"
 
 
-async def append_all(session: AsyncSession, organization_id: UUID, new: Sequence[NewEvent]) -> None:
-    """Append in this order, in one round trip. The streams stay locked until this transaction ends: append last."""
-    await session.execute(APPEND_ALL, values_of(organization_id, new))
-
-
 def values_of(organization_id: UUID, new: Sequence[NewEvent]) -> dict[str, object]:
     """The parameters of `APPEND_ALL`."""
     return {

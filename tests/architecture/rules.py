@@ -3,7 +3,7 @@
 import ast
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from tests.architecture.source import Module, calls, decorated, dotted, imports
 
@@ -29,6 +29,15 @@ READS_FILES_ITSELF = frozenset(
 CLOCKS = frozenset({"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "thread_time"})
 MAY_MEASURE = frozenset({"tests/chaos/scoreboard.py", "tests/api/test_identity_replica.py"})
 """`make chaos` has the machine to itself and judges by promises."""
+USED_ELSEWHERE = {
+    "ALL": "the search attributes, to be registered by who runs a Temporal of his own (docker-compose.yml names them)",
+    "BudgetExceeded": "a leaf of the tree of errors, which is the contract's",
+    "Fetcher": "how addresses that customers name will be called (docs/decisions/0012-egress.md)",
+    "SupportsCatalog": "a capability that an adapter has and its contract suite asks for",
+    "histories": "what `python -m workers.record` has recorded, for the replay that is the gate",
+    "spawn": "a part as its supervisor starts it, for tests and benchmarks that hold it themselves",
+    "wait_until_ready": "as `spawn`",
+}
 CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "typer", "rich", "click"})
 
 
@@ -191,6 +200,44 @@ def _locks_and_reads(text: str) -> bool:
         and words[0] in {"SELECT", "WITH"}
         and ("FOR UPDATE" in (flat := " ".join(words)) or "FOR NO KEY UPDATE" in flat)
     )
+
+
+def unused_names(modules: Iterable[Module], excused: Collection[str] | None = None) -> list[str]:
+    """What only a test uses is not part of the product: a time-out that nobody waits for says something untrue.
+
+    What a decorator hands on (a route, an activity) and what a table is has its user elsewhere. A member of a class is not seen.
+    """
+    everything = list(modules)
+    excused = USED_ELSEWHERE if excused is None else excused
+    used = {name for module in everything for node in ast.walk(module.tree) for name in _uses(node)}
+    return [
+        f"{module.at(node)} {name} is used by nothing that runs"
+        for module in everything
+        for node in module.tree.body
+        for name in _defines(node)
+        if name not in used and name not in excused and not name.startswith("__")
+    ]
+
+
+def _uses(node: ast.AST) -> Iterable[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        return [node.id]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.name for alias in node.names]
+    return [node.attr] if isinstance(node, ast.Attribute) else []
+
+
+def _defines(node: ast.stmt) -> Iterable[str]:
+    match node:
+        case ast.FunctionDef(name=name, decorator_list=[]) | ast.AsyncFunctionDef(name=name, decorator_list=[]):
+            return [name]
+        case ast.ClassDef(name=name, keywords=keywords):
+            return [] if any(keyword.arg == "table" for keyword in keywords) else [name]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+    return []
 
 
 def durations_judged(modules: Iterable[Module]) -> list[str]:

@@ -52,8 +52,3 @@ def test_generated_passwords_are_long_and_never_the_same() -> None:
     made = {passwords.new_password() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 24
-
-
-def test_older_parameters_call_for_a_new_hash() -> None:
-    assert not passwords.needs_rehash(passwords.hash_password("x"))
-    assert passwords.needs_rehash("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzYWx0$0hsBQVXHWaM8sDL5d1Z1pQ")

@@ -6,9 +6,6 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-SHORTEST = 8
-"""Least characters of a password that a person chooses (contract/fleet.md 2.1)."""
-
 LONGEST = 1024
 """Most characters that are hashed: a longer text is no password but an attack on the hash's running time."""
 
@@ -39,11 +36,6 @@ def verify_password(stored_hash: str | None, password: str) -> bool:
     except (Argon2Error, InvalidHashError):
         return False
     return matches and stored_hash is not None and len(password) <= LONGEST
-
-
-def needs_rehash(stored_hash: str) -> bool:
-    """True when the hash was made with other parameters than today's: hash the password again after the next sign-in."""
-    return _HASHER.check_needs_rehash(stored_hash)
 
 
 @cache

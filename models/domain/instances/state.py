@@ -55,12 +55,6 @@ NEXT: dict[InstanceStatus, frozenset[InstanceStatus]] = {
 FINAL = frozenset({S.TERMINATED, S.ARCHIVED})
 """Nothing of the instance exists any more: the only states in which its owner may end."""
 
-STARTING_UP = frozenset({S.BOOTING, S.INSTALLING, S.STARTING})
-AWAITING_COMMAND = frozenset({S.PROVISIONING_FAILED, S.STARTUP_FAILED, S.FAILED})
-"""Something may still exist and be billed; the owner waits for a person to terminate or reinstall."""
-
-DRAINABLE = frozenset({S.READY, S.UNAVAILABLE})
-
 
 def advance(current: InstanceStatus, to: InstanceStatus) -> InstanceStatus:
     """`to`, if the table allows the move. Raises IllegalTransition."""
