@@ -6,6 +6,9 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+SHORTEST = 8
+"""Least characters of a password that a person chooses (contract/fleet.md 2.1)."""
+
 LONGEST = 1024
 """Most characters that are hashed: a longer text is no password but an attack on the hash's running time."""
 

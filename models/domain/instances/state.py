@@ -55,6 +55,8 @@ NEXT: dict[InstanceStatus, frozenset[InstanceStatus]] = {
 FINAL = frozenset({S.TERMINATED, S.ARCHIVED})
 """Nothing of the instance exists any more: the only states in which its owner may end."""
 
+STARTING_UP = frozenset({S.BOOTING, S.INSTALLING, S.STARTING})
+
 
 def advance(current: InstanceStatus, to: InstanceStatus) -> InstanceStatus:
     """`to`, if the table allows the move. Raises IllegalTransition."""
