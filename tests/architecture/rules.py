@@ -30,7 +30,6 @@ CLOCKS = frozenset({"monotonic", "monotonic_ns", "perf_counter", "perf_counter_n
 MAY_MEASURE = frozenset({"tests/chaos/scoreboard.py", "tests/api/test_identity_replica.py"})
 """`make chaos` has the machine to itself and judges by promises."""
 USED_ELSEWHERE = {
-    "ALL": "the search attributes, to be registered by who runs a Temporal of his own (docker-compose.yml names them)",
     "BudgetExceeded": "a leaf of the tree of errors, which is the contract's",
     "Fetcher": "how addresses that customers name will be called (docs/decisions/0012-egress.md)",
     "SupportsCatalog": "a capability that an adapter has and its contract suite asks for",
