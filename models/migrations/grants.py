@@ -142,6 +142,7 @@ FUNCTIONS: Mapping[str, frozenset[DatabaseRole]] = {
     "segment_cost_eur": API,
     # across organizations, each for one purpose
     "alarm_outbox": WORKER,
+    "change_password": API,
     "claim_outbox": WORKER,
     "count_stuck_messages": API,
     "ensure_personal_organization": API,

@@ -2,14 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, text
-from sqlmodel import col, select, update
+from sqlalchemy import text
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.errors import Conflict, Unauthenticated
-from models.tables.identity import Membership, Organization, User, UserSession
+from models.tables.identity import Membership, Organization, User
 
-KEEP_SESSION = text("SELECT set_config('app.session_id', :session_id, true)")
+CHANGE_PASSWORD = text("SELECT change_password(:user_id, :session_id, :former_hash, :new_hash)")
 
 
 async def with_organization(
@@ -37,16 +37,9 @@ async def change_password(
 
     Raises Conflict when the password is not the former one any more, Unauthenticated when the session has ended meanwhile.
     """
-    await session.execute(KEEP_SESSION, {"session_id": str(session_id)})
-    statement = (
-        update(User)
-        .where(col(User.id) == user_id, col(User.password_hash) == former_hash)
-        .values(password_hash=new_hash, updated_at=func.now())
-    )
-    changed = (await session.exec(statement)).rowcount
-    # After the user's row: who changes the password first ends this session, and is seen here.
-    live = select(UserSession.id).where(UserSession.id == session_id, col(UserSession.revoked_at).is_(None))
-    if (await session.exec(live)).one_or_none() is None:
+    values = {"user_id": user_id, "session_id": session_id, "former_hash": former_hash, "new_hash": new_hash}
+    outcome: str = (await session.execute(CHANGE_PASSWORD, values)).scalar_one()
+    if outcome == "session_ended":
         raise Unauthenticated("this session has ended: sign in again", code="INVALID_TOKEN")
-    if changed != 1:
+    if outcome != "changed":
         raise Conflict("the password was changed a moment ago, elsewhere", code="PASSWORD_CHANGED")

@@ -107,6 +107,7 @@ OF_A_WORKER = (
     "UPDATE worker_tokens SET token_hash = 'mine'",
     "DELETE FROM inference_results",
     "DELETE FROM idempotency_keys",
+    "SELECT change_password(%(user)s, %(id)s, 'known', 'mine')",
     "SELECT find_sign_in('admin')",
     "SELECT hold_maker_of_key(%(user)s, NULL, %(id)s, now())",
     "SELECT recent_sign_ins(1, 24, 64, 1, 1)",
