@@ -26,7 +26,7 @@ from api.security.refusal_pace import RefusalPace
 from api.security.tokens import SessionTokens
 from models.repositories.database import LOCK_WAIT_S, Database
 from models.settings import Settings
-from models.settings.derived import DatabaseRole, database_url, installation_key
+from models.settings.derived import DatabaseRole, database_url, installation_key, refuse_admin_url
 
 
 class Part(Protocol):
@@ -75,6 +75,7 @@ class AppState:
 def build_state(settings: Settings) -> AppState:
     """The parts of this process, wired and not yet started. Raises SettingsError."""
     key = installation_key(settings)
+    refuse_admin_url(settings)
     url = database_url(settings, DatabaseRole.API)
     database = Database(
         url, pool_size=settings.database_pool_size, application_name="quarterdeck-api", lock_wait_s=LOCK_WAIT_S

@@ -53,6 +53,7 @@ async def compose(settings: Settings) -> AsyncIterator[WorkerObjects]:
     """The objects, closed at the end. Raises TemporalUnreachable, SettingsError."""
     async with AsyncExitStack() as stack:
         key = derived.installation_key(settings)
+        derived.refuse_admin_url(settings)
         url = derived.database_url(settings, DatabaseRole.WORKER)
         database = Database(url, pool_size=settings.database_pool_size, application_name="quarterdeck worker")
         stack.push_async_callback(database.close)

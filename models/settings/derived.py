@@ -82,6 +82,14 @@ def database_url(settings: Settings, role: DatabaseRole) -> str:
     return as_role(admin_url(settings), role, database_password(installation_key(settings), role))
 
 
+def refuse_admin_url(settings: Settings) -> None:
+    """For processes that stay: in production none of them is given the way to everything. Raises SettingsError."""
+    if settings.environment is Environment.PRODUCTION and settings.database_url is not None:
+        raise SettingsError(
+            "QUARTERDECK_DATABASE_URL is for `migrate` and `bootstrap` alone: start this process without it"
+        )
+
+
 def admin_url(settings: Settings) -> str:
     """The URL with which `migrate` logs in: a superuser's, or that of a member of the owner role. Raises SettingsError."""
     if settings.database_url is not None:

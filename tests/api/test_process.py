@@ -23,6 +23,13 @@ from tests.servers import TestDatabase
 from workers.embedded.ports import free_port
 
 ROOT = Path(__file__).parents[2]
+ADMINS = "postgresql://admin:unguessable@127.0.0.1:1/deck"
+IN_PRODUCTION = {
+    "environment": "production",
+    "temporal_address": "127.0.0.1:1",
+    "trusted_proxies": "127.0.0.1",
+    "database_url_api": "postgresql://quarterdeck_api:unguessable@127.0.0.1:1/deck",
+}
 
 
 def environment(tmp_path: Path, **settings: str) -> dict[str, str]:
@@ -103,6 +110,11 @@ async def test_what_is_no_http_costs_the_log_ten_lines_a_minute(running: tuple[s
         ([], {"installation_key": "AAAA"}, "QUARTERDECK_INSTALLATION_KEY"),
         ([], {"api_port": "0"}, "QUARTERDECK_API_PORT"),
         ([], {}, "QUARTERDECK_DATABASE_URL"),
+        (
+            [],
+            {**IN_PRODUCTION, "database_url": ADMINS},
+            "QUARTERDECK_DATABASE_URL is for `migrate` and `bootstrap` alone",
+        ),
         (["--port", "1"], {}, "takes no arguments"),
     ],
 )

@@ -116,6 +116,15 @@ def test_a_provider_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     assert lines == ["quarterdeck: no such queue or provider: bogus; known: orchestration, records, mock, local"]
 
 
+def test_in_production_a_worker_is_not_given_the_way_to_everything(tmp_path: Path) -> None:
+    url = "postgresql://x:unguessable@127.0.0.1:1/z"
+    key = "Zm9yIHRlc3RzIG9ubHk6IDMyIGJ5dGVzIG9mIGtleSE"
+    lines = worker(tmp_path, "127.0.0.1:1", url, environment="production", installation_key=key, DATABASE_URL=url)
+    assert lines == [
+        "quarterdeck: QUARTERDECK_DATABASE_URL is for `migrate` and `bootstrap` alone: start this process without it"
+    ]
+
+
 def test_a_temporal_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     lines = worker(tmp_path, address, "postgresql://x:y@127.0.0.1:1/z")
