@@ -192,8 +192,8 @@ async def _limited(connection: Connection, work: Coroutine[Any, Any, object], ti
 
 
 def _hang_up(connection: Connection) -> None:
-    """The other end is not asked: whatever waits for it fails at once."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as same, suppress(OSError):
+    """The other end is not asked: whatever waits for it fails at once. One that has gone already is as good."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
 
 
