@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from activities.runtime.logs import QUIET
 from tests.embedded.driver import ROOT, SOMEBODY_ELSE, closed_to_us
 from tests.needs import need
 from tests.patience import GIVE_UP_S
@@ -26,15 +28,15 @@ from workers.embedded.instances import end_instances, served_instances
 from workers.embedded.leftovers import end_leftovers
 from workers.embedded.processes import ProcessIdentity, ProcessSpec
 
-OF_A_HOME = (
+OF_A_HOME = [
     ["status"],
     ["down"],
     ["up"],
-    ["worker"],
-    ["api"],
     ["migrate"],
     ["bootstrap", "--admin-file", "/nowhere/a"],
-)
+    ["worker"],
+    ["api"],
+]
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 DEAF = (
     sys.executable,
@@ -214,16 +216,32 @@ def test_a_home_that_belongs_to_somebody_else_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["installation.key", "postgres.json"])
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    """What a program sets up would go on writing to the standard error of this test."""
+    root, quiet = logging.getLogger(), [logging.getLogger(name) for name in QUIET]
+    handlers, levels = [*root.handlers], [logger.level for logger in (root, *quiet)]
+    yield
+    root.handlers[:] = handlers
+    for logger, level in zip((root, *quiet), levels, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+@pytest.mark.parametrize(("name", "readers"), [("installation.key", OF_A_HOME[5:]), ("postgres.json", OF_A_HOME[3:])])
 def test_a_file_of_the_home_that_others_can_read_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    readers: list[list[str]],
 ) -> None:
     home = open_home(tmp_path / "home")
     ensure_key(home)
     write_private(home.path / "postgres.json", json.dumps({"folder": "x", "port": 1, "password": "planted"}))
     (home.path / name).chmod(0o644)
     monkeypatch.setenv("QUARTERDECK_HOME", str(home.path))
-    for command in OF_A_HOME[3:]:
+    for command in readers:
         assert program(command) == 2
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
