@@ -1,6 +1,7 @@
 """The embedded PostgreSQL server: first start, crashes, stale files, conflicts, accounts."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -236,3 +237,25 @@ def test_an_owner_that_could_log_in_cannot_after_migrating(home: Path) -> None:
         assert row == (False, None)
         assert rights == (False,), "those of before were wider"
         assert current_revision(as_owner(server.url())) == head_revision()
+
+
+def test_roles_made_by_hand_as_documented_are_enough(home: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    [statements] = [block for block in re.findall(r"```sql\n(.*?)```", document, re.DOTALL) if OWNER_ROLE in block]
+    before, in_it = statements.replace("…", "chosen-by-operator").split("\\connect quarterdeck\n")
+    server = postgres.prepare(home)
+    server.before_start()
+    with running(server.process(home / "postgres.log"), server.is_ready):
+        for database, part in (("postgres", before), ("quarterdeck", in_it)):
+            with psycopg.connect(server.url(database), autocommit=True) as connection:
+                for statement in filter(str.strip, part.split(";")):
+                    connection.execute(statement)  # type: ignore[call-overload]
+        migrators = server.url(user="quarterdeck_migrator", password="chosen-by-operator")
+        migrate(Settings(home=home, installation_key=KEY, database_url=migrators))
+        for role in DatabaseRole:
+            with psycopg.connect(server.url(user=role.value, password="chosen-by-operator")) as connection:
+                rights = connection.execute(
+                    "SELECT has_table_privilege('instances', 'SELECT'), has_table_privilege('users', 'UPDATE'), "
+                    "has_database_privilege('quarterdeck', 'TEMP')"
+                ).fetchone()
+                assert rights == (True, False, False)
