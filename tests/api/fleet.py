@@ -69,7 +69,9 @@ class Fleet:
 
     def liveness(self, instance_id: UUID) -> dict[str, Any]:
         [row] = self.execute("SELECT to_jsonb(l) FROM instance_liveness l WHERE instance_id = %s", instance_id)
-        return dict(row[0])  # type: ignore[call-overload]
+        found = row[0]
+        assert isinstance(found, dict)
+        return found
 
     def edges(self, instance_id: UUID) -> list[str]:
         rows = self.execute(

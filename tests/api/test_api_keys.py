@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,10 +13,10 @@ from models.domain.keys import fingerprint
 from tests.api.conftest import PASSWORD, People, Person, RunningApi
 
 
-async def make(api: RunningApi, headers: dict[str, str], name: str = "laptop", **more: str) -> dict[str, object]:
+async def make(api: RunningApi, headers: dict[str, str], name: str = "laptop", **more: str) -> dict[str, Any]:
     response = await api.client.post("/api_keys", json={"name": name}, headers={**headers, **more})
     assert response.status_code == 200, response.text
-    body: dict[str, object] = response.json()
+    body: dict[str, Any] = response.json()
     return body
 
 
@@ -128,7 +129,7 @@ async def test_searching_pages_sorts_and_clamps(api: RunningApi, people: People)
     async def search(query: str) -> dict[str, object]:
         response = await api.client.get(f"/api_keys/search?{query}", headers=signed_in)
         assert response.status_code == 200, response.text
-        body: dict[str, object] = response.json()
+        body: dict[str, Any] = response.json()
         return body
 
     def names(body: dict[str, object]) -> list[str]:

@@ -14,9 +14,10 @@ import pytest
 
 from models.domain.instances.credentials import worker_token
 from tests.api.conftest import Person
-from tests.api.wire import ANSWER_S, answer_from, connected, raw
+from tests.api.wire import answer_from, connected, raw
 from tests.factories.seeded import SeededApi
 from tests.factories.unstarted import unstarted_app
+from tests.patience import GIVE_UP_S
 
 LIMIT_BYTES = 65_536
 INFERENCE_LIMIT_BYTES = 10_000_000
@@ -218,7 +219,7 @@ async def test_a_body_that_grows_over_the_limit_is_413(url: str, person: Person,
 @pytest.mark.parametrize("path", ["/deployments", "/v1/chat/completions"])
 async def test_who_sends_it_all_before_reading_finds_the_413_too(url: str, person: Person, path: str):
     """As most clients do. A connection closed while it sends is reset, and the answer would be lost with it."""
-    async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_S) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=GIVE_UP_S) as client:
         response = await client.post(
             f"{url}{path}",
             content=_pieces(INFERENCE_LIMIT_BYTES + 1_000_000),
@@ -253,7 +254,7 @@ async def test_a_body_of_exactly_the_limit_is_read(url: str, person: Person):
      "/instances/..%2f..%2fetc%2fpasswd", "/instances/\u202e", "/models/" + "%f0%9f%92%a9" * 50, "//instances//", "/instances/search/search"],
 )  # fmt: skip
 async def test_absurd_addresses_are_4xx(url: str, person: Person, path: str):
-    async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_S) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=GIVE_UP_S) as client:
         response = await client.get(f"{url}{path}", headers=person.bearer)
     assert response.status_code in {400, 404, 422}, response.text[:300]
     code, message = code_and_message(response)
@@ -266,7 +267,7 @@ async def test_absurd_addresses_are_4xx(url: str, person: Person, path: str):
     "name", ["x-anything", "cookie", "authorization", "idempotency-key", "x-request-id", "accept", "user-agent"]
 )
 async def test_a_long_header_is_no_harm(url: str, person: Person, name: str):
-    async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_S) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=GIVE_UP_S) as client:
         response = await client.get(f"{url}/instances", headers={**person.bearer, name: "a" * 30_000})
     assert response.status_code in {200, 401, 422, 431}, response.text[:300]
 

@@ -230,6 +230,7 @@ async def test_a_flood_of_silent_connections_leaves_others_served(port: int):
 async def test_without_a_file_to_spare_the_server_goes_on(module_database: TestDatabase, tmp_path: Path):
     with api_process(module_database, tmp_path, connections_per_address="1000") as (url, _log):
         port = httpx.URL(url).port
+        assert port is not None
         server = _process_on(port)
         files = server.num_fds() + 10
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (files, files))

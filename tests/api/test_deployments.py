@@ -272,7 +272,7 @@ async def test_what_is_left_out_on_a_fresh_install_becomes_local(fresh: SeededAp
 async def test_what_is_left_out_becomes_the_cheapest_active_offer_that_fits(fresh: SeededApi):
     person, rows = fresh.people.person(), fresh.rows
     rows.change(rows.one(Provider, code="scaleway"), is_active=True, has_adapter=True)
-    cases = [
+    cases: list[tuple[dict[str, Any], tuple[str, str, str]]] = [
         ({"model_id": ECHO}, ("local", "mock-local-instance", "mock")),
         ({"model_id": ECHO, "zone": "sim-b"}, ("sim-b", "mock-local-instance", "mock")),
         ({"model_id": ECHO, "instance_type": "sim-l4-1-24g"}, ("local", "sim-l4-1-24g", "mock")),

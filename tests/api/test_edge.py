@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from sqlalchemy.exc import IntegrityError
+from starlette.types import Message
 
 from api.http.errors import install_error_handlers
 from api.http.middleware import BodyLimit, Edge
@@ -151,12 +152,12 @@ async def test_a_body_that_does_not_say_its_length_is_refused_on_the_way(path: s
 
 async def call_raw(app: FastAPI, headers: list[tuple[bytes, bytes]], path: str = "/raw") -> int:
     """The status for headers that a well-behaved client would not send."""
-    sent: list[dict[str, object]] = []
+    sent: list[Message] = []
 
-    async def receive() -> dict[str, object]:
+    async def receive() -> Message:
         raise AssertionError("the body must not be read")
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers, "root_path": ""}

@@ -38,6 +38,12 @@ def append(people: People, organization_id: UUID, kind: str = "instance.updated"
     return seq
 
 
+def keepalive_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = following_module.follow.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "keepalive_s", seconds)
+
+
 async def greeted(reader: Follower) -> int:
     assert reader.response.status_code == 200
     hello = await reader.next()
@@ -65,7 +71,7 @@ async def test_an_event_arrives_with_its_commit_and_not_before(
     server: Served, people: People, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ):
     """Told by the database: the next look without a bell would be in an hour."""
-    monkeypatch.setitem(following_module.follow.__kwdefaults__, "keepalive_s", 3600.0)
+    keepalive_every(3600.0, monkeypatch)
     person = people.person()
     stream = f"organization/{person.organization_id}"
     async with follower(f"{server.url}/events/stream", person.bearer) as reader:
@@ -177,7 +183,7 @@ async def test_more_events_than_one_read_takes_come_in_order(server: Served, peo
 
 async def test_silence_is_filled_with_keepalives(server: Served, people: People, monkeypatch: pytest.MonkeyPatch):
     assert following_module.KEEPALIVE_INTERVAL_S == 15
-    monkeypatch.setitem(following_module.follow.__kwdefaults__, "keepalive_s", 0.1)
+    keepalive_every(0.1, monkeypatch)
     async with follower(f"{server.url}/events/stream", people.person().bearer) as reader:
         await greeted(reader)
         seen = [await reader.next() for _ in range(2)]
@@ -185,7 +191,7 @@ async def test_silence_is_filled_with_keepalives(server: Served, people: People,
 
 
 async def test_a_revoked_key_ends_its_stream(server: Served, people: People, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(following_module.follow.__kwdefaults__, "keepalive_s", 0.2)
+    keepalive_every(0.2, monkeypatch)
     person = people.person()
     async with follower(f"{server.url}/events/stream", person.bearer) as reader:
         await greeted(reader)
@@ -199,7 +205,7 @@ async def test_a_server_that_stops_ends_its_streams_before_their_next_look(
     api_settings: Settings, people: People, monkeypatch: pytest.MonkeyPatch
 ):
     """In good order: what is cut off at the end of the server's patience is an error to its reader."""
-    monkeypatch.setitem(following_module.follow.__kwdefaults__, "keepalive_s", 3600.0)
+    keepalive_every(3600.0, monkeypatch)
     person = people.person()
     async with served(api_settings) as server, follower(f"{server.url}/events/stream", person.bearer) as reader:
         await greeted(reader)
@@ -287,7 +293,8 @@ class Writer:
 
 async def read_with_reconnects(url: str, person: Person, patience: int, done: asyncio.Event) -> list[int]:
     """Every number seen by a client whose connection breaks after each `patience` events."""
-    seen, after = [], 0
+    seen: list[int] = []
+    after = 0
     while True:
         async with follower(url, person.bearer, after=after) as reader:
             await greeted(reader)

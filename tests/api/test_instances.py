@@ -64,7 +64,7 @@ def placed(seeded: SeededApi, person: Person, code: str = "sim-l4-1-24g", **colu
         zone for zone in rows.all(Zone, provider_id=kind.provider_id) if zone.id in linked and zone.code == "local"
     ]
     model = rows.one(LlmModel, code="mock-echo-model")
-    frozen = {
+    frozen: dict[str, Any] = {
         "zone_id": zone.id,
         "instance_type_id": kind.id,
         "model_id": model.id,
@@ -183,7 +183,8 @@ async def test_the_list_is_newest_first_and_keeps_archived_ones_apart(seeded: Se
     made = [placed(seeded, person, created_at=now - timedelta(minutes=age)) for age in (5, 1, 3)]
     archived = seeded.rows.instance(person.organization_id, InstanceStatus.ARCHIVED)
     by_age = [str(made[index].id) for index in (1, 2, 0)]
-    for query in ({}, {"archived": "false"}):
+    queries: tuple[dict[str, Any], ...] = ({}, {"archived": "false"})
+    for query in queries:
         assert [row["id"] for row in await read(seeded, person, "/instances", **query)] == by_age
     assert [row["id"] for row in await read(seeded, person, "/instances", archived="true")] == [str(archived.id)]
 
@@ -249,7 +250,7 @@ async def test_every_sort_key_sorts(seeded: SeededApi, person: Person, key: str,
             opened_at=now - timedelta(hours=5), closed_at=now,
         )
     )  # fmt: skip
-    query = {"sort_by": key} | ({} if direction is None else {"sort_dir": direction})
+    query: dict[str, Any] = {"sort_by": key} | ({} if direction is None else {"sort_dir": direction})
     page = (await read(seeded, person, "/instances/search", **query))["rows"]
     values = [row[SORTED_BY[key]] for row in page]
     assert {row["id"] for row in page} == {str(first.id), str(local.id)}

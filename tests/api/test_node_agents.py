@@ -82,7 +82,7 @@ async def test_an_expired_bootstrap_token_is_refused(api: RunningApi, fleet: Fle
 async def test_a_wrong_token_is_refused(agent: Agent) -> None:
     body = agent.identity() | {"nonce": agent.nonce}
     for token in (b"bt_wrong", b"x" * 10_000, b"\xe9t\xe9", b"wk_", b"\xff"):
-        headers = {"authorization": b"Bearer " + token}
+        headers = [(b"authorization", b"Bearer " + token)]
         response = await agent.client.post("/internal/worker/register", json=body, headers=headers)
         assert response.status_code == 401, token
 

@@ -47,9 +47,9 @@ def undetermined_workflows(modules: Iterable[Module]) -> list[str]:
         for name, imported, node in imports(module.tree):
             if name.partition(".")[0] in UNDETERMINED_MODULES or imported in UNDETERMINED_NAMES:
                 found.append(f"{module.at(node)} imports {name} {imported}".rstrip())
-        for name, node in calls(module.tree):
-            if any(name == call or name.endswith(f".{call}") for call in UNDETERMINED_CALLS):
-                found.append(f"{module.at(node)} calls {name}()")
+        for name, call in calls(module.tree):
+            if any(name == one or name.endswith(f".{one}") for one in UNDETERMINED_CALLS):
+                found.append(f"{module.at(call)} calls {name}()")
     return found
 
 

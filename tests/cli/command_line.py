@@ -47,9 +47,12 @@ class CommandLine:
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *arguments: str, python: tuple[str, ...] = ("-m", "cli"), **settings: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        return self.start_python("-m", "cli", *arguments, **settings)
+
+    def start_python(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, *python, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=environment(self.home, self.settings | settings), cwd=self.home,
         )  # fmt: skip
         self.started.append(process)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from functools import partial
 
 from aiohttp import web
 
@@ -23,6 +24,10 @@ SELDOM_LOOKING = "import cli.following, cli.main; cli.following.LOOK_EVERY_S = 3
 
 def nothing_was_cancelled(api: ScriptedApi) -> bool:
     return not [request for request in api.received if request.method == "DELETE" or request.path.endswith("/cancel")]
+
+
+def looked_at(api: ScriptedApi, operation_id: str, *, more_than: int) -> bool:
+    return len(api.sent("GET", f"/operations/{operation_id}")) > more_than
 
 
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -99,9 +104,9 @@ def test_waiting_tells_of_a_hold_once_and_of_its_end(api: ScriptedApi, quarterde
     for state in ({"held": held}, {"held": held, "progress": 1}, {"held": None}):
         api.move(operation_id, status="running", **state)
         looks = len(api.sent("GET", f"/operations/{operation_id}"))
-        eventually(lambda before=looks: len(api.sent("GET", f"/operations/{operation_id}")) > before + 1)
+        eventually(partial(looked_at, api, operation_id, more_than=looks + 1))
     api.move(operation_id, instance={"status": "ready"}, status="succeeded")
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=GIVE_UP_S)
     assert err.count("held: the provider refuses the credentials (PROVIDER_AUTH)\n") == 1
     after = err.split("(PROVIDER_AUTH)\n")[1].splitlines()
     assert "held" not in "".join(after)
@@ -110,7 +115,7 @@ def test_waiting_tells_of_a_hold_once_and_of_its_end(api: ScriptedApi, quarterde
 
 def test_events_end_the_waiting_at_once_not_the_next_look(api: ScriptedApi, quarterdeck: CommandLine):
     """The next look would be in an hour."""
-    process = quarterdeck.start("deploy", MODEL, "--wait", python=("-c", SELDOM_LOOKING))
+    process = quarterdeck.start_python("-c", SELDOM_LOOKING, "deploy", MODEL, "--wait")
     operation_id = waiting_for(api, process)
     eventually(lambda: api.streams[f"/operations/{operation_id}/events"].resumed_after)
     api.move(operation_id, instance={"status": "ready"}, status="succeeded")
@@ -186,7 +191,7 @@ def test_a_restart_of_the_api_goes_unnoticed(api: ScriptedApi, quarterdeck: Comm
         time.sleep(1.5)
         api.start()
         looks = len(api.sent("GET", f"/operations/{operation_id}"))
-        eventually(lambda looks=looks: len(api.sent("GET", f"/operations/{operation_id}")) > looks)
+        eventually(partial(looked_at, api, operation_id, more_than=looks))
     api.move(operation_id, instance={"status": "ready"}, status="succeeded")
     out, err = process.communicate(timeout=GIVE_UP_S)
     assert (process.returncode, err) == (0, "")

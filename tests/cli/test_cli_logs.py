@@ -9,11 +9,13 @@ import subprocess
 import pytest
 from uuid_utils.compat import uuid7
 
+from cli.api_client import Api
 from cli.commands import action_logs
+from cli.connection import Connection
 from cli.screen import Screen
 from cli.session import Session
 from tests.cli.command_line import CommandLine, eventually
-from tests.cli.scripted_api import ScriptedApi
+from tests.cli.scripted_api import API_KEY, ScriptedApi
 from tests.patience import GIVE_UP_S
 
 ONE = "019c1a2b-0000-7000-8000-000000000001"
@@ -21,7 +23,7 @@ STREAM = "/events/stream"
 
 
 def log(api: ScriptedApi, action: str, status: str = "success", instance_id: str = ONE) -> str:
-    row = {
+    row: dict[str, object] = {
         "id": str(uuid7()), "action_type": action, "component": "orchestrator", "status": status, "error_message": None,
         "error_code": None, "instance_id": instance_id, "duration_ms": 1500, "created_at": "2026-01-31T10:00:00Z",
         "metadata": {}, "instance_status_before": "booting", "instance_status_after": "booting",
@@ -99,7 +101,8 @@ def test_what_was_removed_with_age_is_read_anew(api: ScriptedApi, quarterdeck: C
 
 def test_a_follower_of_months_remembers_the_latest_only(capsys: pytest.CaptureFixture[str]):
     screen = Screen(as_json=True)
-    told_rows = action_logs._Told(Session(None, screen))
+    nowhere = Api(Connection("http://127.0.0.1:9", API_KEY, "a test"), screen.note)
+    told_rows = action_logs._Told(Session(nowhere, screen))
     rows = [{"id": str(number), "status": "success"} for number in range(action_logs.REMEMBERED_ROWS + 10)]
     told_rows.tell(reversed(rows))
     capsys.readouterr()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.settings import load_settings
 from workers.embedded import stack
+from workers.embedded.processes import ProcessSpec
 from workers.embedded.stack import Programs
 from workers.embedded.up import up
 
@@ -16,6 +17,6 @@ def program(kind: str) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     if "--patient" in sys.argv:  # with what does not end: for an hour
-        stack.ProcessSpec = partial(stack.ProcessSpec, stop_timeout_s=3600.0)  # type: ignore[misc,assignment]
+        vars(stack)["ProcessSpec"] = partial(ProcessSpec, stop_timeout_s=3600.0)
     programs = Programs(program("migrate"), program("bootstrap"), program("api"), program(sys.argv[1]))
     sys.exit(up(load_settings(), programs, lambda line: print(line, flush=True)))

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_a_host_that_is_not_ours_is_not_called_used() -> None:
 
 
 def test_a_clock_that_was_never_set_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
     assert not doctor.check_clock().ok
 
 

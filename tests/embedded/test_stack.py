@@ -1,6 +1,5 @@
 """What the stack hands to each of its programs, looked at without starting any."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ Given = dict[str, dict[str, str]]
 
 
 @pytest.fixture
-def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name, value in environment(tmp_path / "home", QUARTERDECK_INSTALLATION_KEY=KEY).items():
         monkeypatch.setenv(name, value)
     return monkeypatch

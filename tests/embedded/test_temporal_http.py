@@ -15,9 +15,13 @@ from workers.embedded.temporal import TemporalServer
 
 def listening(server: TemporalServer) -> set[int]:
     """Every port on which the server's process listens, as `ss` shows them to any local user."""
-    found = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-    [pid] = {each.pid for each in found if each.laddr.port == server.port}
-    return {each.laddr.port for each in found if each.pid == pid}
+    found = [
+        (each.pid, each.laddr.port)
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr
+    ]
+    [owner] = {pid for pid, port in found if port == server.port}
+    return {port for pid, port in found if pid == owner}
 
 
 def simple_post(port: int, path: str, body: object) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.base.ids import new_id, new_text_id
+from models.base.ids import new_text_id
 from models.domain.inference.journal_lines import Line, LineKind, decode_line, encode_line
 from models.repositories.inference_journal import Journal, JournalReader, orphans
 
@@ -53,7 +53,7 @@ def test_a_line_is_whole_or_nothing(kind: LineKind, text: str, flip: int) -> Non
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 1000])
 def test_everything_closed_is_read_once_in_order(journal: Journal, limit: int) -> None:
-    ids = [new_id() for _ in range(200)]
+    ids = [new_text_id() for _ in range(200)]
     for record_id in ids:
         journal.opened(record_id, entry(record_id))
         journal.closed(record_id, entry(record_id))
@@ -76,7 +76,7 @@ def test_only_what_was_acknowledged_is_removed(journal: Journal) -> None:
 
 def test_a_long_request_keeps_no_old_segment(journal: Journal) -> None:
     """Its opening is repeated in each new segment, with the last word on its progress."""
-    long = new_id()
+    long = new_text_id()
     journal.opened(long, entry(long, model="m"))
     journal.progress(long, entry(long, output_tokens=1))
     journal.progress(long, entry(long, output_tokens=2))
@@ -94,7 +94,7 @@ def test_a_long_request_keeps_no_old_segment(journal: Journal) -> None:
 
 
 def test_what_follows_a_torn_line_is_readable(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = new_id(), new_id()
+    first, second = new_text_id(), new_text_id()
     real = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real(file, data[: len(data) // 2]))
     with pytest.raises(OSError, match="took"):
@@ -109,13 +109,13 @@ def test_what_follows_a_torn_line_is_readable(journal: Journal, monkeypatch: pyt
 def test_a_segment_that_cannot_be_begun_leaves_the_old_one_in_use(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = new_id()
+    held = new_text_id()
     journal.opened(held, entry(held))
     journal._size = 10_000
     real = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:5]))
     with pytest.raises(OSError, match="room"):
-        journal.opened(new_id(), entry(new_id()))
+        journal.opened(new_text_id(), entry(new_text_id()))
     monkeypatch.undo()
     assert segments(journal.folder) == ["00000001.log"]
     journal.closed(held, entry(held))
@@ -123,7 +123,7 @@ def test_a_segment_that_cannot_be_begun_leaves_the_old_one_in_use(
 
 
 def test_damage_is_passed_over(journal: Journal) -> None:
-    before, after = new_id(), new_id()
+    before, after = new_text_id(), new_text_id()
     journal.closed(before, entry(before))
     path = journal.folder / "00000001.log"
     with path.open("ab") as file:
@@ -135,7 +135,7 @@ def test_damage_is_passed_over(journal: Journal) -> None:
 def test_an_orphan_is_found_once_its_owner_is_gone(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     assert list(orphans(tmp_path)) == []
-    journal.opened(new_id(), b"{}")
+    journal.opened(new_text_id(), b"{}")
     journal.close(is_settled=True)  # a request is open: nothing is removed
     [orphan] = orphans(tmp_path)
     assert list(orphans(tmp_path)) == []  # it has an owner again

@@ -12,7 +12,7 @@ from aiohttp import web
 from api.inference.ledger import Ledger
 from api.inference.metering import Asked, Meter, Record
 from models.base.errors import ServiceUnavailable
-from models.base.ids import new_id
+from models.base.ids import new_id, new_text_id
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
 from models.domain.inference.calls import Endpoint, parse_call
@@ -91,9 +91,9 @@ async def test_a_record_that_the_database_refuses_holds_up_nobody(
             if number == 10:
                 good = JournalReader(journal.folder).lines(100)[0][-1]
                 fields = orjson.loads(good.json)
-                journal.closed(new_id(), orjson.dumps({**fields, "id": new_id(), "outcome": "eaten by a grue"}))
-                journal.closed(new_id(), orjson.dumps({**fields, "id": new_id(), "organization_id": new_id()}))
-                journal.closed(new_id(), good.json)  # and the same once more
+                journal.closed(new_text_id(), orjson.dumps({**fields, "id": new_id(), "outcome": "eaten by a grue"}))
+                journal.closed(new_text_id(), orjson.dumps({**fields, "id": new_id(), "organization_id": new_id()}))
+                journal.closed(new_text_id(), good.json)  # and the same once more
         await Ledger(db, tmp_path, journal.folder, meter).flush()
         assert len(world.requests()) == 30
     finally:
@@ -133,7 +133,7 @@ def record(meter: Meter, world: World) -> Record:
         instance_id=new_id(), organization_id=principal.organization_id, generation=1, model_id=MODEL, url="",
         authorization="", queue_depth=0, fresh_until_s=0.0,
     )  # fmt: skip
-    return meter.open(new_id(), asked, route)
+    return meter.open(new_text_id(), asked, route)
 
 
 async def test_requests_go_on_for_30_s_without_the_database_and_then_wait(

@@ -42,7 +42,7 @@ def passed(tap: StreamTap, chunks: list[Chunk], *, is_done: bool = True) -> list
     return [orjson.loads(each) for each in events]
 
 
-ASKED = {"stream_options": {"include_usage": True}}
+ASKED: dict[str, Any] = {"stream_options": {"include_usage": True}}
 BESIDE_EACH_END = [  # llama.cpp, a list of prompts
     text(1), text(0), text(1, "", "length", usage=usage(8, 6)), text(0), text(0, "", "stop", usage=usage(5, 2))
 ]  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_running_total_is_worth_something_whenever_it_is_cut() -> None:
 
 
 def test_who_asks_for_running_totals_keeps_them() -> None:
-    body = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    body: dict[str, Any] = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
     assert passed(tap_of(**body), RUNNING_PER_CHOICE) == RUNNING_PER_CHOICE
 
 

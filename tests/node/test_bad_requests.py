@@ -34,67 +34,71 @@ def schema(schema: Any) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
 
 
+def each(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
 IN_CHATS: list[tuple[dict[str, Any], str | None]] = [
-    *(({"messages": value}, "messages") for value in (None, [], "x", 5, {})),
-    *(({"messages": [value]}, "messages[0]") for value in (None, 5, "x", [])),
+    *(({"messages": value}, "messages") for value in each(None, [], "x", 5, {})),
+    *(({"messages": [value]}, "messages[0]") for value in each(None, 5, "x", [])),
     *(({"messages": [{"content": "x"} | role]}, "messages[0].role") for role in ({}, {"role": None}, {"role": 5}, {"role": "wizard"})),
-    *((said(value), "messages[0].content") for value in (None, 5, {}, [])),
+    *((said(value), "messages[0].content") for value in each(None, 5, {}, [])),
     (said([{"type": "text"}]), "messages[0].content[0].text"),
     (said([{"type": "text", "text": 5}]), "messages[0].content[0].text"),
-    *((said([value]), "messages[0].content[0].type") for value in (5, "x", {}, {"type": "unknown"}, {"type": 5})),
+    *((said([value]), "messages[0].content[0].type") for value in each(5, "x", {}, {"type": "unknown"}, {"type": 5})),
     *(
         (said([{"type": "text", "text": "see"}, {"type": kind, kind: {"url": PNG}}]), "messages[0].content[1]")
         for kind in ("image_url", "input_audio", "video_url", "file")
     ),
-    *((with_arguments(value), "messages[1].tool_calls[0].function.arguments") for value in ("{bad", "", "[]", "5", 5, None, "[" * 9_999)),
+    *((with_arguments(value), "messages[1].tool_calls[0].function.arguments") for value in each("{bad", "", "[]", "5", 5, None, "[" * 9_999)),
     (called(type="unknown"), "messages[1].tool_calls[0].type"),
     (called(function=None), "messages[1].tool_calls[0].function.name"),
     ({"messages": [*HELLO, {"role": "assistant", "tool_calls": "x"}]}, "messages[1].tool_calls"),
     ({"messages": [*HELLO, {"role": "assistant", "tool_calls": [1]}]}, "messages[1].tool_calls[0].type"),
-    *(({"tools": value}, "tools") for value in ("x", 5, {}, True)),
-    *(({"tools": [value]}, "tools[0].type") for value in (1, "x", {}, {"type": "web_search"}, {"function": {"name": "f"}})),
+    *(({"tools": value}, "tools") for value in each("x", 5, {}, True)),
+    *(({"tools": [value]}, "tools[0].type") for value in each(1, "x", {}, {"type": "web_search"}, {"function": {"name": "f"}})),
     *(({"tools": [{"type": "function", "function": f}]}, "tools[0].function.name") for f in (None, {}, {"name": 5}, {"name": ""})),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]}, "tools[0].function.parameters"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
     *(({"tool_choice": v}, "tool_choice") for v in ("required", "unknown", 5, {}, {"type": "function", "function": {"name": "f"}})),
     ({"functions": [{"name": "f"}]}, "functions"),
     ({"modalities": ["text", "audio"]}, "modalities"),
-    *(({"logprobs": value}, "logprobs") for value in ("x", 5)),
-    *(({"top_logprobs": value}, "top_logprobs") for value in (-1, 21, "x")),
-    *(({"max_completion_tokens": value}, "max_completion_tokens") for value in (0, -1, 1.5, "x", [], {}, True, 10**12)),
-    *(({"parallel_tool_calls": value}, "parallel_tool_calls") for value in ("x", 5)),
+    *(({"logprobs": value}, "logprobs") for value in each("x", 5)),
+    *(({"top_logprobs": value}, "top_logprobs") for value in each(-1, 21, "x")),
+    *(({"max_completion_tokens": value}, "max_completion_tokens") for value in each(0, -1, 1.5, "x", [], {}, True, 10**12)),
+    *(({"parallel_tool_calls": value}, "parallel_tool_calls") for value in each("x", 5)),
     ({"reasoning_format": "unknown"}, None),
 ]  # fmt: skip
 IN_TEXTS: list[tuple[dict[str, Any], str | None]] = [
-    *(({"prompt": value}, None) for value in (None, 5, {}, [], ["a", None], [[1], ["a"]], [10**9], [-1], [[10**9]], [1.5], True)),
+    *(({"prompt": value}, None) for value in each(None, 5, {}, [], ["a", None], [[1], ["a"]], [10**9], [-1], [[10**9]], [1.5], True)),
     ({"suffix": "x"}, "suffix"),
-    *(({"logprobs": value}, "logprobs") for value in (-1, 6, "x", True)),
+    *(({"logprobs": value}, "logprobs") for value in each(-1, 6, "x", True)),
 ]  # fmt: skip
 IN_BOTH: list[tuple[dict[str, Any], str | None]] = [
-    *(({"temperature": value}, "temperature") for value in (-0.1, 2.1, "x", [], {}, True)),
-    *(({"top_p": value}, "top_p") for value in (-0.1, 1.1, "x")),
+    *(({"temperature": value}, "temperature") for value in each(-0.1, 2.1, "x", [], {}, True)),
+    *(({"top_p": value}, "top_p") for value in each(-0.1, 1.1, "x")),
     *(({name: v}, name) for name in ("presence_penalty", "frequency_penalty") for v in (-2.1, 2.1, "x")),
-    *(({"max_tokens": value}, "max_tokens") for value in (-1, 1.5, "x", 10**12)),
-    *(({"n": value}, "n") for value in (0, -1, 1.5, "x", 129, True)),
+    *(({"max_tokens": value}, "max_tokens") for value in each(-1, 1.5, "x", 10**12)),
+    *(({"n": value}, "n") for value in each(0, -1, 1.5, "x", 129, True)),
     ({"n": 3}, None),  # two slots
-    *(({"seed": value}, "seed") for value in ("x", 1.5, [], True)),
-    *(({"stop": value}, "stop") for value in (5, {}, ["a", 5], True)),
-    *(({"stream": value}, "stream") for value in ("x", 1, [])),
-    *(({"stream_options": value}, "stream_options") for value in ("x", 5, [])),
+    *(({"seed": value}, "seed") for value in each("x", 1.5, [], True)),
+    *(({"stop": value}, "stop") for value in each(5, {}, ["a", 5], True)),
+    *(({"stream": value}, "stream") for value in each("x", 1, [])),
+    *(({"stream_options": value}, "stream_options") for value in each("x", 5, [])),
     ({"stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
-    *(({"logit_bias": value}, "logit_bias") for value in ("x", 5, ["x"], {"x": 1})),
-    *(({"logit_bias": {"1": value}}, "logit_bias.1") for value in ("x", 101, None)),
-    *(({"response_format": value}, "response_format.type") for value in ("x", 5, [], {}, {"type": "unknown"}, {"type": 5})),
-    *((schema(value), "response_format.json_schema.schema") for value in (None, 5, "x")),
+    *(({"logit_bias": value}, "logit_bias") for value in each("x", 5, ["x"], {"x": 1})),
+    *(({"logit_bias": {"1": value}}, "logit_bias.1") for value in each("x", 101, None)),
+    *(({"response_format": value}, "response_format.type") for value in each("x", 5, [], {}, {"type": "unknown"}, {"type": 5})),
+    *((schema(value), "response_format.json_schema.schema") for value in each(None, 5, "x")),
     ({"grammar": 5}, "grammar"),
     ({"grammar": "root ::= ("}, None),
     ({"json_schema": "x"}, "json_schema"),
 ]  # fmt: skip
 SCHEMAS = [{"type": "unknown"}, {"$ref": "#/nowhere"}, {"type": "object", "properties": 5}, {"enum": 5}, {"allOf": [5]}]
 IN_EMBEDDINGS: list[tuple[dict[str, Any], str | None]] = [
-    *(({"input": value}, "input") for value in (None, "", [])),
-    *(({"input": value}, None) for value in (5, {}, True, ["a", None], [10**9], [-1], [1.5])),
-    *(({"encoding_format": value}, "encoding_format") for value in ("x", 5)),
+    *(({"input": value}, "input") for value in each(None, "", [])),
+    *(({"input": value}, None) for value in each(5, {}, True, ["a", None], [10**9], [-1], [1.5])),
+    *(({"encoding_format": value}, "encoding_format") for value in each("x", 5)),
     ({"dimensions": 5}, "dimensions"),
 ]
 CASES = [

@@ -1,8 +1,9 @@
 """Transactions of one statement: whose rows they see, and what becomes of them when connections die."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -91,7 +92,7 @@ async def test_where_no_server_listens_it_is_unavailable() -> None:
     await nowhere.close()
 
 
-Use = Callable[[Database, str], Awaitable[object]]
+Use = Callable[[Database, str], Coroutine[Any, Any, object]]
 
 
 async def read(database: Database, statement: str) -> None:

@@ -63,7 +63,7 @@ def declared(database: TestDatabase, role: DatabaseRole) -> set[tuple[str, str, 
 def execute(database: TestDatabase, *statements: str) -> None:
     with psycopg.connect(database.owner) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 @pytest.mark.parametrize("role", ROLES)

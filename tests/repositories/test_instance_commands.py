@@ -133,7 +133,7 @@ async def test_an_operation_read_under_lock_is_the_row_and_not_the_memory_of_it(
     operation = rows.operation(rows.machine(principal.organization_id), K.INSTANCE_REINSTALL)
     async with api.tenant(principal.organization_id) as session:
         known = await operations.get(session, operation.id)
-        assert known.status is O.PENDING
+        seen = [known.status]
         rows.change(operation, status=O.RUNNING)
         assert (await operations.get(session, operation.id, lock=True)) is known
-        assert known.status is O.RUNNING
+        assert [*seen, known.status] == [O.PENDING, O.RUNNING]

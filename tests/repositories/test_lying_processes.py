@@ -191,7 +191,7 @@ def test_it_is_refused_for_want_of_the_right(
     values = {"id": new_id(), "user": principal.user_id, "organization": principal.organization_id}
     with taken_over(module_database, attempt.role, principal) as connection:
         with pytest.raises(errors.InsufficientPrivilege) as told:
-            connection.execute(attempt.statement, values if "%(" in attempt.statement else None)  # type: ignore[call-overload]
+            connection.execute(attempt.statement, values if "%(" in attempt.statement else None)
         assert "row-level security" not in str(told.value), "a policy refused it, not the right that is missing"
 
 

@@ -31,7 +31,7 @@ class Samples:
 
     def execute(self, statement: str, *parameters: object) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def add(self, at: datetime, cpu: float, *, instance_id: UUID | None = None, total: int = 100) -> None:
@@ -215,4 +215,4 @@ async def test_a_tenant_sees_its_own_samples_only(stored: Samples, database: Tes
             "SELECT relname FROM pg_class WHERE relname ~ '^system_samples_p[0-9]' LIMIT 1"
         ).fetchone() or [""]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(f"SELECT * FROM {name}")  # type: ignore[call-overload]  # noqa: S608
+            connection.execute(f"SELECT * FROM {name}")  # noqa: S608

@@ -250,7 +250,7 @@ async def test_this_machines_own_names_are_refused_by_what_they_resolve_to() -> 
 async def test_a_resolver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("activities.egress.resolve.RESOLVE_TIMEOUT_S", 0.05)
 
-    async def hangs(_: str) -> list[Address]:
+    async def hangs(host: str) -> list[Address]:
         await asyncio.Event().wait()
         return []
 

@@ -35,7 +35,7 @@ def run(home: Path) -> int:
 
 def rows(database: TestDatabase, query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(database.owner) as connection:
-        return connection.execute(query).fetchall()  # type: ignore[call-overload, no-any-return]
+        return connection.execute(query).fetchall()
 
 
 def everything(database: TestDatabase) -> list[Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -69,8 +70,14 @@ def test_a_wrong_password_is_told_at_once(
     tmp_path: Path, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     password = urlsplit(database.migrator).password
-    tries, connect = [], psycopg.connect
-    monkeypatch.setattr(psycopg, "connect", lambda url, **more: tries.append(url) or connect(url, **more))
+    tries: list[str] = []
+    connect = psycopg.connect
+
+    def counted(url: str, **more: Any) -> psycopg.Connection:
+        tries.append(url)
+        return connect(url, **more)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         migrate(settings(tmp_path, database.migrator.replace(f":{password}@", ":wrong@")))
     assert len(tries) == 1

@@ -1,6 +1,7 @@
 """Workflows and activities that exist to be failed, killed and replayed by the runtime's own tests."""
 
 from datetime import timedelta
+from typing import TypedDict
 
 from pydantic import BaseModel
 from temporalio import activity, workflow
@@ -64,7 +65,12 @@ def who_sync() -> RequestContext | None:
     return current_context()
 
 
-ONCE = {"start_to_close_timeout": timedelta(seconds=10), "retry_policy": RetryPolicy(maximum_attempts=1)}
+class Patience(TypedDict, total=False):
+    start_to_close_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+ONCE: Patience = {"start_to_close_timeout": timedelta(seconds=10), "retry_policy": RetryPolicy(maximum_attempts=1)}
 RETRYING = {"start_to_close_timeout": timedelta(seconds=10)}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -17,11 +18,11 @@ KEEPS_HISTORIES = True
 """Each owner ends in another way here."""
 
 
-async def terminate_twice(world: InstanceWorld, instance_id: object) -> None:
+async def terminate_twice(world: InstanceWorld, instance_id: UUID) -> None:
     """Two at once, and every message delivered twice."""
     first, second = await asyncio.gather(
         world.command("terminate", instance_id),
-        world.command("terminate", instance_id),  # type: ignore[arg-type]
+        world.command("terminate", instance_id),
     )
     for commanded in (first, second):
         if commanded.message is not None:

@@ -5,6 +5,8 @@ On the development server: its timers are real, and it takes a cancellation that
 
 import asyncio
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from temporalio.client import WorkflowExecutionStatus
 
@@ -99,6 +101,10 @@ async def test_a_termination_during_a_create_does_not_wait_for_the_machine(real_
     assert not world.compute.live
 
 
+def has_generation(wanted: int, row: dict[str, Any]) -> bool:
+    return bool(row["generation"] == wanted)
+
+
 async def test_an_agent_that_dies_after_every_restart_is_given_up_with_an_alarm(real_time_world: InstanceWorld) -> None:
     world = real_time_world
     instance_id = await world.deploy_id()
@@ -106,7 +112,7 @@ async def test_an_agent_that_dies_after_every_restart_is_given_up_with_an_alarm(
     world.instance_rows._limits = replace(world.limits(), stale_s=1.0, unavailable_wait_s=0.5)
     await world.agent_says(instance_id, "serving", "ready", is_stale=True)
     for generation in (2, 3, 4):
-        await world.until(instance_id, lambda row, wanted=generation: row["generation"] == wanted)
+        await world.until(instance_id, partial(has_generation, generation))
         await world.until(instance_id, lambda row: row["waiting_on"] == "the node agent to register")
         await world.agent_says(instance_id, "loading_model")  # it registers, and dies while it loads
     row = await world.until(instance_id, lambda row: row["status"] == "failed")

@@ -113,12 +113,13 @@ async def test_a_bug_is_retried_and_says_nothing_of_itself_but_where_to_look(
     assert retried.message == "attempt 2"
     assert seen.code == "INTERNAL"
     assert "RuntimeError" in seen.message
-    [error_id] = {record.error_id for record in caplog.records if getattr(record, "error_id", "?") in seen.message}
-    [record] = [record for record in caplog.records if getattr(record, "error_id", None) == error_id]
+    noted: list[tuple[logging.LogRecord, dict[str, Any]]] = [(record, vars(record)) for record in caplog.records]
+    [error_id] = {extra["error_id"] for _, extra in noted if extra.get("error_id", "?") in seen.message}
+    [(record, extra)] = [(record, extra) for record, extra in noted if extra.get("error_id") == error_id]
     assert "RuntimeError <- KeyError" in record.getMessage()
     assert "runtime_workflows.py" in record.getMessage()
-    assert (record.activity, record.attempt) == ("misbehave", 1)
-    assert record.workflow_id
+    assert (extra["activity"], extra["attempt"]) == ("misbehave", 1)
+    assert extra["workflow_id"]
     assert SECRET not in caplog.text + seen.message
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
+    ScheduleActionExecutionStartWorkflow,
     ScheduleActionStartWorkflow,
     ScheduleSpec,
     WorkflowFailureError,
@@ -141,7 +143,9 @@ async def test_a_run_of_a_schedule_opens_what_was_sealed_for_it(client: Client) 
             async with asyncio.timeout(GIVE_UP_S):
                 while not (recent := (await schedule.describe()).info.recent_actions):
                     await asyncio.sleep(0.05)
-            run_id = recent[0].action.workflow_id
+            started = recent[0].action
+            assert isinstance(started, ScheduleActionExecutionStartWorkflow)
+            run_id = started.workflow_id
             assert run_id.startswith(f"of-schedule/{queue}-")
             result = await client.get_workflow_handle_for(SealedChild.run, run_id).result()
         finally:
@@ -172,7 +176,7 @@ async def older(server: TemporalServer) -> Client:
     )
 
 
-async def first_payload(handle: WorkflowHandle[object, object]) -> RawValue:
+async def first_payload(handle: WorkflowHandle[Any, Any]) -> RawValue:
     started = (await handle.fetch_history()).events[0].workflow_execution_started_event_attributes
     return RawValue(started.input.payloads[0])
 

@@ -350,7 +350,8 @@ def test_a_model_is_read_as_no_other(hint: type) -> None:
 def test_a_model_is_read_as_itself_and_what_names_none_as_ever() -> None:
     converter = PlatformPayloadConverter()
     [written] = converter.to_payloads([Order(text="x")])
-    for hint in (Order, Order | None):
+    hints: tuple[Any, ...] = (Order, Order | None)
+    for hint in hints:
         assert converter.from_payloads([written], [hint]) == [Order(text="x")]
     assert converter.from_payloads([written]) == [{"text": "x"}]
     [unnamed] = converter.to_payloads([{"text": "x"}])

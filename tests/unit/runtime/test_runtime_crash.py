@@ -65,7 +65,7 @@ def test_a_later_pass_can_be_selected(nth: int, monkeypatch: pytest.MonkeyPatch,
     def delete_machine() -> None: ...
 
     killed: list[int] = []
-    monkeypatch.setattr(crash.os, "kill", lambda _pid, number: killed.append(number))
+    monkeypatch.setattr(os, "kill", lambda _pid, number: killed.append(number))
     marker = tmp_path / "done"
     marker.touch()
     monkeypatch.setenv("QUARTERDECK_CRASH_AT", f"delete_machine:after_call@{nth}")

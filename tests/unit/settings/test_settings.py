@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -50,7 +51,7 @@ def test_nothing_needs_to_be_set_for_development() -> None:
     ("set_to", "port"),
     [({}, 8900), ({"api_port": 8001}, 8901), ({"api_port": 65_000}, 64_100), ({"simcloud_port": 9000}, 9000)],
 )
-def test_stacks_side_by_side_have_a_simulated_cloud_each(set_to: dict[str, int], port: int) -> None:
+def test_stacks_side_by_side_have_a_simulated_cloud_each(set_to: dict[str, Any], port: int) -> None:
     settings = Settings(**set_to)
     assert derived.simcloud_port(settings) == port
     assert derived.simcloud_url(settings) == f"http://127.0.0.1:{port}"
