@@ -24,7 +24,7 @@ from workflows import options
 Call = StartActivityInput | StartLocalActivityInput
 
 HALF_A_MINUTE = timedelta(seconds=30)
-NEVER_GIVEN_UP = {"load_instance", "freeze_machine_spec", "project_instance"}
+NEVER_GIVEN_UP = ("load_instance", "freeze_machine_spec", "project_instance")
 """One short transaction of an owner: its row must follow, however long the database is away."""
 
 
