@@ -178,6 +178,14 @@ async def running_api(settings: Settings) -> AsyncIterator[RunningApi]:
         yield RunningApi(app, state, client)
 
 
+async def session_of(api: RunningApi, person: Person) -> dict[str, str]:
+    """The headers of the person, signed in with a password."""
+    answer = await api.client.post("/auth/login", json={"email": person.email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    api.client.cookies.clear()
+    return {"authorization": f"Bearer {answer.json()['access_token']}"}
+
+
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     """A new client: its cookies are its own."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")

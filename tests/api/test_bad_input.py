@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from models.domain.instances.credentials import worker_token
-from tests.api.conftest import Person
+from tests.api.conftest import Person, session_of
 from tests.api.wire import answer_from, connected, raw
 from tests.factories.seeded import SeededApi
 from tests.factories.unstarted import unstarted_app
@@ -22,6 +22,7 @@ from tests.patience import GIVE_UP_S
 LIMIT_BYTES = 65_536
 INFERENCE_LIMIT_BYTES = 10_000_000
 JSON = "application/json"
+OF_A_SESSION = "/auth/me/password"
 MACHINE_TOKEN = worker_token(b"0" * 32, UUID(int=1), 1, "nonce")
 """Nobody's: that is told by the instance that a body names."""
 
@@ -109,6 +110,8 @@ async def send(
     seeded: SeededApi, person: Person, route: tuple[str, str], content: bytes, content_type: str | None = JSON
 ) -> httpx.Response:
     caller = {"authorization": f"Bearer {MACHINE_TOKEN}"} if "/internal/worker/" in route[1] else person.bearer
+    if route[1] == OF_A_SESSION:
+        caller = await session_of(seeded.api, person)
     headers = {**caller, **({} if content_type is None else {"content-type": content_type})}
     return await seeded.api.client.request(*route, content=content, headers=headers)
 

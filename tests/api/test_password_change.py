@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from api.security import permissions
 from models.domain.identity.passwords import LONGEST, SHORTEST
-from tests.api.conftest import PASSWORD, People, Person, RunningApi
+from tests.api.conftest import PASSWORD, People, Person, RunningApi, session_of
 from tests.factories.unstarted import unstarted_app
 from tests.servers import TestDatabase
 
@@ -27,13 +27,6 @@ async def sign_in(api: RunningApi, person: Person, password: str = PASSWORD) -> 
     answer = await api.client.post("/auth/login", json={"email": person.email, "password": password})
     api.client.cookies.clear()
     return answer.status_code
-
-
-async def session_of(api: RunningApi, person: Person) -> dict[str, str]:
-    answer = await api.client.post("/auth/login", json={"email": person.email, "password": PASSWORD})
-    assert answer.status_code == 200, answer.text
-    api.client.cookies.clear()
-    return {"authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 async def change(
