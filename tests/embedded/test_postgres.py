@@ -249,7 +249,7 @@ def test_roles_made_by_hand_as_documented_are_enough(home: Path) -> None:
         for database, part in (("postgres", before), ("quarterdeck", in_it)):
             with psycopg.connect(server.url(database), autocommit=True) as connection:
                 for statement in filter(str.strip, part.split(";")):
-                    connection.execute(statement)  # type: ignore[call-overload]
+                    connection.execute(statement)
         migrators = server.url(user="quarterdeck_migrator", password="chosen-by-operator")
         migrate(Settings(home=home, installation_key=KEY, database_url=migrators))
         for role in DatabaseRole:
