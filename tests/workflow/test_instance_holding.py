@@ -31,7 +31,7 @@ from tests.workflow.test_sweeper import sweep
 
 MANY = 10_000
 PRIVATE = "the provider's own words"
-LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LONG_AGO, LATER = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2026, 1, 2, 3, 5, tzinfo=UTC)
 
 
 def held_by(code: str | None) -> Callable[[dict[str, Any]], bool]:
@@ -218,7 +218,11 @@ async def test_an_owner_that_takes_over_knows_since_when(real_time_world: Instan
     assert (row["held_code"], row["held_since"]) == ("PROVIDER_AUTH", first["held_since"])
 
 
-async def test_a_hold_that_the_row_never_heard_of_goes_on_in_the_next_run(real_time_world: InstanceWorld) -> None:
+@pytest.mark.parametrize(("carried", "on_row"), [(LONG_AGO, None), (LATER, LONG_AGO), (LONG_AGO, LATER)])
+async def test_of_a_hold_the_earliest_that_run_or_row_know_of_stands(
+    real_time_world: InstanceWorld, carried: datetime, on_row: datetime | None
+) -> None:
+    """The row may not have heard of it; and a run whose last decision was lost with its worker takes it anew, and later."""
     world = real_time_world
     world.compute.starts_as = MachineState.PENDING
     world.compute.script["describe"] = [ProviderAuth("revoked")] * MANY
@@ -226,14 +230,20 @@ async def test_a_hold_that_the_row_never_heard_of_goes_on_in_the_next_run(real_t
     start = InstanceInput(
         instance_id=ordered.instance_id,
         organization_id=world.principal.organization_id,
-        held=Held(code=HoldCode.INTERNAL, since=LONG_AGO),
+        held=Held(code=HoldCode.INTERNAL, since=carried),
     )
+    if on_row is not None:
+        await world.execute("UPDATE instances SET held_code = 'INTERNAL', held_since = %s", on_row)
     with refusing(world, "freeze_spec", AppError("a defect")):
         await world.client.start_workflow(
             "Instance", start, id=f"instance/{ordered.instance_id}", task_queue=TaskQueue.ORCHESTRATION
         )
-        row = await world.until(ordered.instance_id, held_by("INTERNAL"))
-    assert row["held_since"] == LONG_AGO
+        async with asyncio.timeout(20):
+            while "held by" not in (page := await current_details(world.handle(ordered.instance_id))):
+                await asyncio.sleep(0.05)
+        row = await world.until(ordered.instance_id, lambda row: row["held_since"] == LONG_AGO)
+    assert row["held_code"] == "INTERNAL"
+    assert f"held by INTERNAL since {LONG_AGO:%Y-%m-%d %H:%M:%S} UTC" in page
 
 
 async def test_a_hold_survives_continue_as_new(database: TestDatabase, tmp_path: Path) -> None:
@@ -244,7 +254,9 @@ async def test_a_hold_survives_continue_as_new(database: TestDatabase, tmp_path:
             world.compute.starts_as = MachineState.PENDING
             world.compute.script["describe"] = [ProviderAuth("revoked")] * MANY
             instance_id = await world.deploy_id()
-            first = await world.until(instance_id, held_by("PROVIDER_AUTH"))
+            begun = await world.until(instance_id, held_by("PROVIDER_AUTH"))
+            await world.handle(instance_id).signal("observed", {"edge": "phase"})
+            first = await world.until(instance_id, lambda row: row["version"] > begun["version"])
             runs = {(await world.handle(instance_id).describe()).run_id}
             async with asyncio.timeout(30):
                 while len(runs) < 3:

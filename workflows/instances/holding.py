@@ -21,6 +21,11 @@ class Holding:
         self.held = Held(code=code, since=self.held.since if self.held else workflow.now())
         self._is_of_this_pass = True
 
+    def recall(self, on_row: Held | None) -> None:
+        """What the row remembers of the same hold: a decision that was lost with its worker is taken anew, and later."""
+        if self.held is not None and on_row is not None and on_row.since < self.held.since:
+            self.held = Held(code=self.held.code, since=on_row.since)
+
     def end(self) -> None:
         self.held = None
 

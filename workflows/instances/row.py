@@ -68,17 +68,17 @@ class OwnedRow:
     async def load(self) -> None:
         self._seen = self._news
         is_first = self._row is None
-        self._row = await workflow.execute_local_activity_method(
-            InstanceActivities.load_instance, self.key, **options.RECORD
+        self._see(
+            await workflow.execute_local_activity_method(InstanceActivities.load_instance, self.key, **options.RECORD)
         )
         if is_first and self.holding.held is None:
-            self.holding.held = self._row.held  # of an owner before this one
+            self.holding.held = self.row.held  # of an owner before this one
 
     async def freeze_spec(self) -> Frozen:
         frozen = await workflow.execute_local_activity_method(
             InstanceActivities.freeze_machine_spec, self.key, **options.RECORD
         )
-        self._row = frozen.snapshot
+        self._see(frozen.snapshot)
         return frozen
 
     async def project(self, *, waiting: str | None = None, **change: Unpack[Change]) -> bool:
@@ -100,7 +100,7 @@ class OwnedRow:
         applied = await workflow.execute_local_activity_method(
             InstanceActivities.project_instance, projection, **options.RECORD
         )
-        self._row = applied.snapshot
+        self._see(applied.snapshot)
         self._describe(waiting)
         return applied.applied
 
@@ -129,8 +129,12 @@ class OwnedRow:
         except FailureError as failure:
             workflow.logger.warning("what an owner holds for is not on its row (%s)", unwrap(failure).code)
             return
-        self._row = applied.snapshot
+        self._see(applied.snapshot)
         self._describe()
+
+    def _see(self, row: InstanceSnapshot) -> None:
+        self._row = row
+        self.holding.recall(row.held)
 
     def _describe(self, waiting: str | None = None) -> None:
         """For who looks at the owner in the Temporal UI."""
