@@ -30,9 +30,6 @@ def settings_for(database: TestDatabase, home: Path, **more: Any) -> Settings:
         home=home,
         installation_key=INSTALLATION_KEY,
         database_url_api=database.api,
-        upstream_connect_timeout_s=1.0,
-        upstream_stream_idle_timeout_s=1.0,
-        upstream_timeout_s=1.5,
         **more,
     )
 

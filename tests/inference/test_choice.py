@@ -11,8 +11,9 @@ from aiohttp import web
 from api.inference import penalties
 from models.domain.inference.records import InferenceOutcome
 from models.domain.instances.state import InstanceStatus
+from models.settings import Settings
 from tests.inference.model_server import Script, breaking, model_server, refusing, stream_of
-from tests.inference.running import Api, asked_first, recorded, routable, until
+from tests.inference.running import Api, asked_first, recorded, routable, serving, until
 from tests.inference.world import World
 
 
@@ -242,14 +243,15 @@ async def test_nothing_is_retried_after_a_byte(api: Api, world: World) -> None:
     assert len(await recorded(world, 1)) == 1
 
 
-async def test_a_timeout_is_not_retried(api: Api, world: World) -> None:
+async def test_a_timeout_is_not_retried(settings: Settings, world: World) -> None:
     """The first server may still be working: asking another would pay twice."""
 
     async def never(_request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         return web.Response()
 
-    async with asked_first(api, world, never) as (slow, other):
+    impatient = settings.model_copy(update={"upstream_timeout_s": 1.5})
+    async with serving(impatient) as api, asked_first(api, world, never) as (slow, other):
         async with api.chat(world.tenant.headers) as response:
             assert response.status == 504
         assert other.heard == []

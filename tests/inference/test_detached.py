@@ -90,7 +90,7 @@ async def test_nobody_takes_the_places_of_all(settings: Settings, world: World) 
     keys = [world.add_key(world.tenant, f"key-{number}") for number in range(2)]
     held = Held()
     async with (
-        serving(settings.model_copy(update={"upstream_timeout_s": 300.0})) as api,
+        serving(settings) as api,
         model_server(held) as server,
     ):
         for owner in (world.tenant, other):

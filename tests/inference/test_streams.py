@@ -10,6 +10,7 @@ from aiohttp import web
 
 from models.domain.inference.records import InferenceOutcome, UsageSource
 from models.domain.inference.taps import LONGEST_HELD_BYTES
+from models.settings import Settings
 from tests.inference.model_server import (
     DONE,
     USAGE,
@@ -20,11 +21,12 @@ from tests.inference.model_server import (
     breaking_body,
     chunk,
     endless,
+    model_server,
     stalling,
     stream_of,
     streaming,
 )
-from tests.inference.running import Api, recorded, until
+from tests.inference.running import Api, recorded, routable, serving, until
 from tests.inference.world import MODEL, World
 from tests.patience import GIVE_UP_S
 
@@ -135,11 +137,14 @@ async def test_litellm_13245_disconnect_nonstream(api: Api, world: World, upstre
     assert record.input_tokens == 2
 
 
-async def test_litellm_30667_midstream_timeout_spend(api: Api, world: World, upstream: ModelServer) -> None:
+async def test_litellm_30667_midstream_timeout_spend(settings: Settings, world: World) -> None:
     """The model server falls silent in the middle: the caller hears so, and what was spent is on record."""
-    upstream.script = stalling(after=6)
-    async with api.chat(world.tenant.headers, stream=True) as response:
-        text = await response.read()
+    impatient = settings.model_copy(update={"upstream_stream_idle_timeout_s": 1.0})
+    async with serving(impatient) as api, model_server(stalling(after=6)) as server:
+        world.add_instance(server.port)
+        await routable(api, world, 1)
+        async with api.chat(world.tenant.headers, stream=True) as response:
+            text = await response.read()
     events = text.split(b"\n\n")
     assert sum(b'"word"' in event for event in events) == 6
     assert orjson.loads(events[-2].removeprefix(b"data: "))["error"]["code"] == "upstream_timeout"
