@@ -1,5 +1,7 @@
 """Logs stay short while programs write to them; every line stays, in order, in one of the files."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +110,35 @@ def test_killed_at_any_step_it_leaves_every_line_somewhere(
     assert found == set(range(5_000))
     logs.shorten()
     assert log.stat().st_size <= LIMIT_BYTES
+
+
+def test_a_disk_that_stays_full_costs_no_older_log_and_no_other_log_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = 3
+    for number in range(kept):
+        logs_in(tmp_path, kept).of_this_run("part").write_text(f"{number}\n")
+    logs = logs_in(tmp_path, kept)
+    log, other = logs.of_this_run("part"), logs.of_this_run("other")
+    older = {path.name: path.read_text() for path in files_of(log) if path != log}
+    assert len(older) == kept
+    for each in (log, other):
+        each.write_bytes(b"line\n" * LIMIT_BYTES)
+    copy, tried = part_logs._copy, []
+
+    def full(source: int, target: int, begin: int, end: int) -> None:
+        tried.append(target)
+        if os.path.samestat(os.fstat(source), log.stat()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        copy(source, target, begin, end)
+
+    monkeypatch.setattr(part_logs, "_copy", full)
+    for _ in range(kept + 1):
+        with pytest.raises(OSError, match="No space left"):
+            logs.shorten()
+    assert len(tried) > kept
+    assert {path.name: path.read_text() for path in files_of(log) if path != log} == older
+    assert other.stat().st_size <= LIMIT_BYTES, "it has room"
 
 
 def test_a_line_without_end_does_not_keep_a_log_long(tmp_path: Path) -> None:

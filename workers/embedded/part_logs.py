@@ -36,11 +36,17 @@ class PartLogs:
         return log
 
     def shorten(self) -> None:
-        """To be called every now and then. Raises OSError."""
+        """To be called every now and then. Raises the first OSError, after all the logs have had their turn."""
+        failures: list[OSError] = []
         with self._lock:
             for log in self._begun:
-                if log.exists() and log.stat().st_size > self._limit_bytes:
-                    _shorten(log, self._kept)
+                try:
+                    if log.exists() and log.stat().st_size > self._limit_bytes:
+                        _shorten(log, self._kept)
+                except OSError as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 def _older(log: Path, number: int) -> Path:
@@ -58,12 +64,15 @@ def _age(log: Path, kept: int) -> None:
 
 
 def _shorten(log: Path, kept: int) -> None:
-    """Killed at any line, this leaves every line somewhere: twice, where the beginning was copied and not yet taken out."""
-    _age(log, kept)
+    """Killed at any line, this leaves every line somewhere: twice, where the beginning was copied and not yet taken out.
+
+    The older logs move on when the copy is made: on a full disk none is, at every look, and they would all move out.
+    """
     partial = log.with_name(f".{log.name}.partial")
     with log.open("r+b") as source, partial.open("wb") as target:
         end = _end_of_lines(source.fileno())
         _copy(source.fileno(), target.fileno(), 0, end)
+        _age(log, kept)
         partial.replace(_older(log, 1))
         block = os.fstatvfs(source.fileno()).f_bsize
         taken_out = (min(end, os.fstat(source.fileno()).st_size - 1) // block) * block
