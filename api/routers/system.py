@@ -14,7 +14,7 @@ from api.http.openapi import document_bytes, errors
 from api.http.routing import Route
 from api.schemas.system import Brains, Health, Memory, Version
 from models.base.clock import utc_now
-from models.base.errors import ServiceUnavailable
+from models.base.errors import DATABASE_UNAVAILABLE, ServiceUnavailable
 from models.base.version import VERSION
 
 router = APIRouter(tags=["system"], route_class=Route)
@@ -35,7 +35,7 @@ async def read_banner() -> str:
 @router.get("/health", summary="Tell whether this process can work", responses=errors(503))
 async def read_health(state: State) -> Health:
     if state.identities.age_s > DATABASE_SILENCE_S and not await state.identities.catch_up(ASK_DATABASE_S):
-        raise ServiceUnavailable("the database does not answer", code="DATABASE_UNAVAILABLE", retry_after_s=2)
+        raise ServiceUnavailable("the database does not answer", code=DATABASE_UNAVAILABLE, retry_after_s=2)
     used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
     return Health(
         status="degraded" if state.pulse.stuck_messages else "healthy",

@@ -151,6 +151,10 @@ class ProviderUnavailable(AppError):
     retryable = True
 
 
+DATABASE_UNAVAILABLE, DATABASE_BUSY = "DATABASE_UNAVAILABLE", "DATABASE_BUSY"
+"""Codes of a `ServiceUnavailable` that say which part it is."""
+
+
 class ServiceUnavailable(AppError):
     code = "SERVICE_UNAVAILABLE"
     status = 503

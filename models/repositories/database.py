@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as PlainAsyncSession
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.base.errors import ServiceUnavailable
+from models.base.errors import DATABASE_BUSY, DATABASE_UNAVAILABLE, ServiceUnavailable
 from models.repositories.urls import driver_url
 
 READ_AS = "SELECT set_config('app.organization_id', %s, true), set_config('app.user_id', %s, true)"
@@ -207,7 +207,7 @@ def _unavailable(error: Exception) -> ServiceUnavailable:
         return _away()
     return ServiceUnavailable(
         "the database is busy with what this needs; try again shortly",
-        code="DATABASE_BUSY",
+        code=DATABASE_BUSY,
         retry_after_s=BUSY_RETRY_AFTER_S,
     )
 
@@ -215,6 +215,6 @@ def _unavailable(error: Exception) -> ServiceUnavailable:
 def _away() -> ServiceUnavailable:
     return ServiceUnavailable(
         "the database is not reachable; try again shortly",
-        code="DATABASE_UNAVAILABLE",
+        code=DATABASE_UNAVAILABLE,
         retry_after_s=DOWN_RETRY_AFTER_S,
     )

@@ -24,6 +24,7 @@ from models.contracts.instances import Held, InstanceInput, Projection
 from models.contracts.task_queues import TaskQueue
 from models.domain.instances.holds import HoldCode
 from models.ports.compute import MachineState
+from tests.patience import GIVE_UP_S
 from tests.servers import TEST_CODEC_KEY, TestDatabase, running_temporal
 from tests.workflow.details import current_details
 from tests.workflow.instance_world import InstanceWorld, instance_world
@@ -138,7 +139,7 @@ async def test_a_row_that_takes_no_word_of_it_makes_nothing_worse(world: Instanc
 
     with refusing(world, "freeze_spec", AppError("a defect")), refusing(world, "apply", AppError("another"), count):
         instance_id = await world.deploy_id()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(GIVE_UP_S):
             while written < 3:
                 await world.environment.sleep(10)
         row = await world.row(instance_id)
@@ -148,6 +149,28 @@ async def test_a_row_that_takes_no_word_of_it_makes_nothing_worse(world: Instanc
         )
     await world.until(instance_id, lambda row: row["status"] == "booting", skipping_s=10)
     await world.keep_history(instance_id, "held-and-not-able-to-say-so")
+
+
+async def test_the_end_of_a_hold_that_could_not_be_written_is_written_later_without_news(world: InstanceWorld) -> None:
+    """No news may come for months, and the row of an instance that serves would say that it is held."""
+    refused = 0
+
+    def is_the_end(change: Projection) -> bool:
+        nonlocal refused
+        is_end = change.keeps_waiting and change.held is None
+        refused += is_end
+        return is_end
+
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    with refusing(world, "apply", AppError("another"), is_the_end):
+        with refusing(world, "load", AppError("a defect")):
+            await world.handle(instance_id).signal("observed", {"edge": "phase"})
+            await world.until(instance_id, held_by("INTERNAL"))
+        await world.until(instance_id, lambda _: refused > 0, skipping_s=10)
+    row = await world.until(instance_id, held_by(None), skipping_s=10)
+    assert (row["status"], row["waiting_on"]) == ("ready", None)
+    await world.keep_history(instance_id, "held-while-ready-and-not-able-to-say-that-it-is-over")
 
 
 async def test_a_deletion_that_is_refused_is_held_until_it_is_done(world: InstanceWorld) -> None:
@@ -238,7 +261,7 @@ async def test_of_a_hold_the_earliest_that_run_or_row_know_of_stands(
         await world.client.start_workflow(
             "Instance", start, id=f"instance/{ordered.instance_id}", task_queue=TaskQueue.ORCHESTRATION
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(GIVE_UP_S):
             while "held by" not in (page := await current_details(world.handle(ordered.instance_id))):
                 await asyncio.sleep(0.05)
         row = await world.until(ordered.instance_id, lambda row: row["held_since"] == LONG_AGO)
@@ -258,7 +281,7 @@ async def test_a_hold_survives_continue_as_new(database: TestDatabase, tmp_path:
             await world.handle(instance_id).signal("observed", {"edge": "phase"})
             first = await world.until(instance_id, lambda row: row["version"] > begun["version"])
             runs = {(await world.handle(instance_id).describe()).run_id}
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(GIVE_UP_S):
                 while len(runs) < 3:
                     await world.execute("UPDATE instances SET held_code = NULL, held_since = NULL")
                     await world.handle(instance_id).signal("observed", {"edge": "phase"})

@@ -12,10 +12,17 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import pending_calls
 from activities.pending_calls import PendingCallActivities, view_of
-from models.base.errors import AppError, ProviderThrottled, ProviderUnavailable
+from models.base.errors import (
+    DATABASE_UNAVAILABLE,
+    AppError,
+    ProviderThrottled,
+    ProviderUnavailable,
+    ServiceUnavailable,
+)
 from models.contracts.pending_calls import CallView, PendingCall
 from models.domain.instances.holds import HoldCode
 from models.ports.compute import BootData, Machine, MachineSpec
+from tests.patience import GIVE_UP_S
 from tests.workflow.details import current_details
 from tests.workflow.instance_world import InstanceWorld
 from tests.workflow.test_instance_holding import MANY, held_by
@@ -47,6 +54,9 @@ def pending(state: PendingActivityState.ValueType, for_s: float, error: str | No
         (pending(STARTED, 31, "PROVIDER_UNAVAILABLE"), None),
         (pending(SCHEDULED, 5, "SomeError"), HoldCode.PROVIDER_ERROR),
         (pending(SCHEDULED, 5, "INTERNAL"), HoldCode.INTERNAL),
+        (pending(SCHEDULED, 5, "SERVICE_UNAVAILABLE"), HoldCode.SERVICE_UNAVAILABLE),
+        (pending(SCHEDULED, 5, "DATABASE_UNAVAILABLE"), HoldCode.SERVICE_UNAVAILABLE),
+        (pending(SCHEDULED, 5, "DATABASE_BUSY"), HoldCode.SERVICE_UNAVAILABLE),
         (pending(SCHEDULED, 9, "TIMEOUT_TYPE_HEARTBEAT"), HoldCode.NO_WORKER),
         (pending(SCHEDULED, 9, "TIMEOUT_TYPE_START_TO_CLOSE"), HoldCode.PROVIDER_UNAVAILABLE),
     ],
@@ -81,7 +91,7 @@ async def looked_at(world: InstanceWorld, instance_id: UUID) -> CallView:
         environment.info, workflow_id=f"instance/{instance_id}", workflow_run_id=description.run_id
     )
     call = PendingCall(instance_id=instance_id, now=datetime.now(UTC))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GIVE_UP_S):
         while not (view := await environment.run(PendingCallActivities().look_at_pending_call, call)).is_known:
             await asyncio.sleep(0.05)
     return view
@@ -148,6 +158,17 @@ async def test_a_call_that_fares_well_again_holds_nobody(world: InstanceWorld, m
     row = await world.until(instance_id, lambda _: asked == 2, skipping_s=30)
     assert row["version"] == version, "what is as before is not written again"
     await world.keep_history(instance_id, "a-call-that-fares-well-again")
+
+
+async def test_a_call_that_our_own_database_failed_is_not_the_providers_fault_and_ends_like_any(
+    world: InstanceWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.compute.script["create"] = [ServiceUnavailable("away", code=DATABASE_UNAVAILABLE)] * MANY
+    instance_id = await world.deploy_id()
+    await world.until(instance_id, held_by("SERVICE_UNAVAILABLE"), skipping_s=10)
+    monkeypatch.setattr(pending_calls, "view_of", lambda _pending, _now: CallView(is_known=True))
+    row = await world.until(instance_id, held_by(None), skipping_s=30)
+    assert (row["status"], row["waiting_on"]) == ("provisioning", "the provider to create the machine")
 
 
 async def test_a_look_that_fails_leaves_the_call_alone(world: InstanceWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,15 +11,18 @@ class Holding:
 
     def __init__(self, held: Held | None) -> None:
         self.held = held
-        self._is_of_this_pass = False
+        self._is_of_this_pass = self._is_of_call = False
 
     def begin_pass(self) -> None:
         self._is_of_this_pass = False
 
-    def note(self, code: HoldCode) -> None:
-        """`since` stays where the hold goes on for another reason: it says how long the object has not moved."""
+    def note(self, code: HoldCode, *, of_call: bool = False) -> None:
+        """`since` stays where the hold goes on for another reason: it says how long the object has not moved.
+
+        `of_call`: it is why a call at the provider has not come back, and whosever fault that is, it is over with the call.
+        """
         self.held = Held(code=code, since=self.held.since if self.held else workflow.now())
-        self._is_of_this_pass = True
+        self._is_of_this_pass, self._is_of_call = True, of_call
 
     def recall(self, on_row: Held | None) -> None:
         """What the row remembers of the same hold: a decision that was lost with its worker is taken anew, and later."""
@@ -31,7 +34,7 @@ class Holding:
 
     def end_at_provider(self) -> None:
         """The provider has done something that it was asked for."""
-        if self.held is not None and self.held.code in AT_PROVIDER:
+        if self.held is not None and (self.held.code in AT_PROVIDER or self._is_of_call):
             self.held = None
 
     def end_with_pass(self) -> None:

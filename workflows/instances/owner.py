@@ -105,7 +105,7 @@ class Owner(OwnedRow):
             workflow.logger.warning("how a call at the provider fares is not known (%s)", unwrap(failure).code)
             return
         if seen.held is not None:
-            self.holding.note(seen.held)
+            self.holding.note(seen.held, of_call=True)
         elif seen.is_known:
             self.holding.end_at_provider()
         await self.show_hold()

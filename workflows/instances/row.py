@@ -104,8 +104,8 @@ class OwnedRow:
         self._describe(waiting)
         return applied.applied
 
-    async def show_hold(self) -> None:
-        """Bring the row to what the owner holds for, where it says something else.
+    async def show_hold(self) -> bool:
+        """Bring the row to what the owner holds for, where it says something else. False where that was tried in vain.
 
         The details in the Temporal UI come first, and the row in one short attempt: what holds the owner may be what keeps it
         from writing. It says so again after the next pass.
@@ -114,7 +114,7 @@ class OwnedRow:
         if held is not None:
             self._describe()
         if self._row is None or self._row.held == held or not workflow.patched(patches.HOLDS_ARE_SHOWN):
-            return
+            return True
         projection = Projection(
             key=self.key,
             projection_id=workflow.uuid4(),
@@ -128,9 +128,10 @@ class OwnedRow:
             )
         except FailureError as failure:
             workflow.logger.warning("what an owner holds for is not on its row (%s)", unwrap(failure).code)
-            return
+            return False
         self._see(applied.snapshot)
         self._describe()
+        return applied.applied
 
     def _see(self, row: InstanceSnapshot) -> None:
         self._row = row
@@ -157,7 +158,10 @@ class OwnedRow:
         until = options.seconds(timeout_s) if timeout_s is not None else None
         if until is None:
             self.holding.end_with_pass()
-            await self.show_hold()
+            if not await self.show_hold():
+                until = options.seconds(
+                    options.HOLD_S
+                )  # there may be no news for months, and the row says what is not so
         try:
             await workflow.wait_condition(
                 lambda: self.has_news or workflow.info().is_continue_as_new_suggested(), timeout=until

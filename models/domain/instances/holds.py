@@ -3,7 +3,15 @@
 from enum import StrEnum
 from typing import Final
 
-from models.base.errors import AppError, DeadlineExceeded, ProviderError, ProviderUnavailable, ServiceUnavailable
+from models.base.errors import (
+    DATABASE_BUSY,
+    DATABASE_UNAVAILABLE,
+    AppError,
+    DeadlineExceeded,
+    ProviderError,
+    ProviderUnavailable,
+    ServiceUnavailable,
+)
 
 
 class HoldCode(StrEnum):
@@ -37,10 +45,15 @@ SENTENCES: Final = {
 """For people, of each code (contract decision 24)."""
 
 
+PARTS_OF_OURS: Final = frozenset({ServiceUnavailable.code, DATABASE_UNAVAILABLE, DATABASE_BUSY})
+
+
 def refused_by_provider(error_code: str) -> HoldCode:
     """For a call at the provider that failed with the code of an AppError. A time-out says that it does not answer; a defect is
-    ours.
+    ours, and so is a database that the call cannot read the row of.
     """
+    if error_code in PARTS_OF_OURS:
+        return HoldCode.SERVICE_UNAVAILABLE
     if error_code == DeadlineExceeded.code:
         return HoldCode.PROVIDER_UNAVAILABLE
     if error_code == AppError.code:
