@@ -8,6 +8,7 @@ import pytest
 from api import pulse
 from models.settings import Settings
 from tests.api.conftest import People, RunningApi, running_api
+from tests.patience import GIVE_UP_S
 
 INSERT = """
 INSERT INTO outbox (id, organization_id, kind, workflow, workflow_id, payload, created_at, next_attempt_at, attempts, alarmed_at)
@@ -17,7 +18,7 @@ VALUES (gen_random_uuid(), %s, 'start', 'Instance', 'instance/x', '{}', now(), n
 
 async def until(api: RunningApi, status: str) -> dict[str, object]:
     """What it says once it says so. It never answers with anything but 200: a degraded API works."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GIVE_UP_S):
         while True:
             answer = await api.client.get("/health")
             assert answer.status_code == 200

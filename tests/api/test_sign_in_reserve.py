@@ -22,6 +22,7 @@ from models.domain.identity import passwords as hashes
 from models.repositories import identities
 from models.repositories.recent_sign_ins import NETWORKS_PER_USER
 from tests.api.conftest import PASSWORD, People, Person, RunningApi
+from tests.patience import GIVE_UP_S
 
 HERE, NEXT_DOOR, ELSEWHERE = "203.0.113.5", "203.0.113.77", "198.51.100.9"
 A_MINUTE = RESERVED[0].attempts
@@ -265,7 +266,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
 
 
 async def waiting(queue: passwords.PasswordChecks, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         while queue._waiting != count:
             await asyncio.sleep(0.01)
 

@@ -87,7 +87,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(5)
+        self.process.wait(GIVE_UP_S)
         os.close(self.master)
 
     @property

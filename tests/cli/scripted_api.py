@@ -14,6 +14,8 @@ from typing import Any
 from aiohttp import web
 from uuid_utils.compat import uuid7
 
+from tests.patience import GIVE_UP_S
+
 API_KEY = "sk-qd-" + "5e" * 32
 """Planted: no output of the command may hold it."""
 
@@ -82,7 +84,7 @@ class ScriptedApi:
         self.stop()
         self._run(self._end_handlers())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(GIVE_UP_S)
         self._loop.close()
 
     def next_answers(self, method: str, path: str, *handlers: Handler) -> None:
@@ -138,7 +140,7 @@ class ScriptedApi:
 
     def _run(self, work: Any) -> Any:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result(10)
+        return future.result(GIVE_UP_S)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -93,7 +93,7 @@ def test_ctrl_c_stops_the_generation(api: ScriptedApi, quarterdeck: CommandLine)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=GIVE_UP_S)
     assert (process.returncode, err) == (130, "")
-    assert disconnected.wait(5)
+    assert disconnected.wait(GIVE_UP_S)
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_ctrl_c_before_the_answer_says_how_to_find_out(api: ScriptedApi, quarter
 
     api.next_answers("POST", "/deployments", never)
     process = quarterdeck.start("deploy", MODEL, "--wait")
-    assert arrived.wait(10)
+    assert arrived.wait(GIVE_UP_S)
     code, _, err = interrupt(process)
     assert code == 130
     (order,) = api.sent("POST", "/deployments")

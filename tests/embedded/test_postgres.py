@@ -28,6 +28,7 @@ from models.settings.derived import (
 )
 from tests.embedded.driver import forget
 from tests.needs import need
+from tests.patience import GIVE_UP_S
 from tests.servers import running
 from workers.embedded import postgres, postgres_files, processes
 from workers.embedded.account import Account
@@ -125,7 +126,7 @@ def test_a_server_that_nobody_supervises_is_ended_before_its_directory_is_used_a
     server = postgres.prepare(home)
     abandoned = start(server, home)
     again = start(postgres.prepare(home), home)
-    assert abandoned.wait(5) == 0
+    assert abandoned.wait(GIVE_UP_S) == 0
     processes.stop(again, server.process(home / "postgres.log"))
 
 

@@ -16,6 +16,7 @@ import pytest
 from activities.adapters.local.processes import launch
 from tests.node.control_plane import BOOTSTRAP_TOKEN, SERVING_KEY, WORKER_TOKEN, ControlPlane, running_control_plane
 from tests.node.machine import MODEL_ID, NodeMachine, living, until
+from tests.patience import GIVE_UP_S
 from tests.signals import PYTHON_IGNORES, blocked_and_ignored_by, ignored_and_blocked
 
 MachineFactory = Callable[..., NodeMachine]
@@ -252,7 +253,7 @@ class TestModelFiles:
             [sys.executable, "-m", "node", "--home", str(node.home)],
             check=False,
             capture_output=True,
-            timeout=20,
+            timeout=GIVE_UP_S,
         )
         assert (done.returncode, done.stderr) == (2, b"")
         (line,) = node.log.splitlines()
@@ -262,7 +263,7 @@ class TestModelFiles:
         node = machine()
         (node.home / "boot.json").chmod(0o664)
         done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-m", "node", "--home", str(node.home)], check=False, timeout=20
+            subprocess.run, [sys.executable, "-m", "node", "--home", str(node.home)], check=False, timeout=GIVE_UP_S
         )
         assert done.returncode == 2
         (line,) = node.log.splitlines()
@@ -288,7 +289,7 @@ async def test_only_one_agent_runs_in_a_folder(machine: MachineFactory, plane: C
     await node.start()
     first = node.status
     command = [sys.executable, "-m", "node", "--home", str(node.home)]
-    done = await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True, timeout=20)
+    done = await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True, timeout=GIVE_UP_S)
     assert done.returncode == 3
     assert node.status["pid"] == first["pid"]
     await until(lambda: plane.registrations)

@@ -27,7 +27,7 @@ IN_STRIDES_OF = {"create": 6, "delete": 7, "reinstall": 17, "restart": 11}
 async def in_a_process(folder: Path, job: str, step: int) -> bool:
     """Whether it got through. A SIGKILL at `step` is the only other way it may end."""
     command = [sys.executable, "-m", "tests.node.creating", str(folder), job, str(step)]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=40, check=False)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=GIVE_UP_S, check=False)
     assert done.returncode in {0, -signal.SIGKILL}, done.stderr.decode()
     return done.returncode == 0
 

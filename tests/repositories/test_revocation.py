@@ -22,6 +22,7 @@ from models.domain.identity.api_keys import CHAIN_LIMIT
 from models.domain.identity.roles import Permission
 from models.migrations import upgrade
 from tests.api.conftest import People, Person
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase, TestPostgres
 
 WAITS_FOR_A_LOCK = (
@@ -525,7 +526,7 @@ def test_every_process_is_told_of_every_key_that_a_change_reaches(
     with psycopg.connect(module_database.api, autocommit=True) as listening:
         listening.execute("LISTEN identities")
         people.execute(f"UPDATE api_keys SET {change} WHERE id = %s", tree.root)  # noqa: S608
-        told = {each.payload for each in listening.notifies(timeout=10, stop_after=len(keys))}
+        told = {each.payload for each in listening.notifies(timeout=GIVE_UP_S, stop_after=len(keys))}
     assert told == {f"api_keys:{key_id}" for key_id in keys}
 
 

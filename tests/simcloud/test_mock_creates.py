@@ -16,6 +16,7 @@ from models.base.errors import (
 )
 from models.ports.compute import Machine
 from tests.contract.compute_port import BootFactory, SpecFactory, eventually, gone
+from tests.patience import GIVE_UP_S
 from tests.simcloud.cloud_process import CloudProcess
 from tests.simcloud.on_mock import WINDOW_S, OnMock, retried
 
@@ -102,7 +103,7 @@ class TestCreatingOnce(OnMock):
         self, compute_with: Callable[..., MockCompute], new_spec: SpecFactory, boot_for: BootFactory
     ) -> None:
         spec = new_spec()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(GIVE_UP_S):
             await compute_with(window_s=3_600).create(spec, boot_for(spec), first_attempt=True)
 
     async def test_a_cloud_that_breaks_its_promise_costs_a_twin_for_a_moment(

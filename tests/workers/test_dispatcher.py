@@ -14,6 +14,7 @@ from activities.runtime.delivery import OutboxDelivery
 from activities.runtime.plugin import platform_plugin
 from models.repositories.database import Database
 from tests.factories.founded import founded
+from tests.patience import GIVE_UP_S
 from tests.servers import TEST_CODEC_KEY, TestDatabase
 from workers.dispatcher import Dispatcher
 from workers.embedded.ports import free_port
@@ -43,7 +44,7 @@ async def dispatching(database: TestDatabase) -> AsyncIterator[None]:
 
 async def attempts(sql: psycopg.AsyncConnection[tuple[int, int]], at_least: int) -> tuple[int, int]:
     """Fewest attempts of a message, and the number of alarms, once every message had so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GIVE_UP_S):
         while True:
             await sql.execute(AGAIN)
             await sql.execute("SELECT pg_notify('outbox', 'again')")

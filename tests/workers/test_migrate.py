@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from models.settings import Settings, SettingsError
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 from workers.embedded.ports import free_port
 from workers.migrate import migrate
@@ -49,7 +50,7 @@ def forwarding_later(port: int, to_port: int, after_s: float) -> Iterator[None]:
         loop.call_soon_threadsafe(serving.cancel)
         time.sleep(0.1)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(GIVE_UP_S)
         loop.close()
 
 

@@ -28,6 +28,7 @@ from activities.runtime.line_limit import PER_MINUTE
 from models.base.ids import new_id
 from models.contracts.task_queues import TaskQueue
 from tests.embedded.driver import command, environment, wait_for
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 from workers import namespace
 from workers.embedded.errors import StartError
@@ -161,7 +162,7 @@ def running_worker(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(GIVE_UP_S)
 
 
 async def test_what_strangers_send_costs_a_workers_log_ten_lines_a_minute(
@@ -200,5 +201,5 @@ def test_a_worker_waits_for_its_database_and_can_be_stopped_meanwhile(
     with running_worker(env, log) as process:
         wait_for(lambda: "waiting for the database" in log.read_text(), "the waiting")
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(GIVE_UP_S) == 0
     assert "Traceback" not in log.read_text()

@@ -199,7 +199,7 @@ async def test_a_failed_round_stands_on_the_page_of_the_workflow(skipping: Workf
         handle = await skipping.client.start_workflow(
             SweeperWorkflow.run, RoundsInput(is_endless=True), id=SWEEPER, task_queue=TaskQueue.ORCHESTRATION
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(GIVE_UP_S):
             while "failed" not in (page := await current_details(handle)):
                 await asyncio.sleep(0.05)
         await handle.terminate("the test is over")
