@@ -1,12 +1,18 @@
 """The gate: recorded histories replay against this source, the evidence is intact, a change of commands is accepted by name."""
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import History
 from temporalio.client import WorkflowHistory
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.worker import Replayer
 
-from activities.runtime.codec import WORKFLOW_FIELD
+from activities.runtime.codec import WORKFLOW_FIELD, EncryptionCodec
+from activities.runtime.converter import ACTIVITY_FIELD, MODEL_FIELD
 from activities.runtime.plugin import platform_plugin
 from tests.replay.recording import KEPT_SEALED, SEALED
 from tests.servers import TEST_CODEC_KEY
@@ -52,6 +58,46 @@ async def test_what_the_codec_once_sealed_replays_under_its_key() -> None:
     assert len(sealed_histories()) == len(KEPT_SEALED)
     for history in sealed_histories():
         assert await replay_failure(history, TEST_CODEC_KEY) is None, history.workflow_id
+
+
+async def written_anew(history: WorkflowHistory, edit: Callable[[Payload], None]) -> WorkflowHistory:
+    """With every sealed payload changed under its seal."""
+    codec = EncryptionCodec(TEST_CODEC_KEY)
+    here = codec.with_context(WorkflowSerializationContext("default", history.workflow_id))
+    events = History.FromString(History(events=history.events).SerializeToString()).events
+    for payload in [each for event in events for each in payloads_in(event) if WORKFLOW_FIELD in each.metadata]:
+        [opened] = codec.decode_by_claim([payload])
+        edit(opened)
+        payload.CopyFrom((await here.encode([opened]))[0])
+    return WorkflowHistory(history.workflow_id, events)
+
+
+def payloads_in(message: Message) -> Iterator[Payload]:
+    if isinstance(message, Payload):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            many = value.values() if isinstance(value, Mapping) else [value] if isinstance(value, Message) else value
+            for each in many:
+                if isinstance(each, Message):
+                    yield from payloads_in(each)
+
+
+async def test_runs_from_before_models_and_activities_were_named_replay() -> None:
+    def unname(payload: Payload) -> None:
+        for field in (MODEL_FIELD, ACTIVITY_FIELD):
+            payload.metadata.pop(field, None)
+
+    def unname_results(payload: Payload) -> None:
+        payload.metadata.pop(ACTIVITY_FIELD, None)
+
+    for history in sealed_histories():
+        assert await replay_failure(await written_anew(history, unname), TEST_CODEC_KEY) is None, history.workflow_id
+        mixed = await written_anew(history, unname_results)
+        assert await replay_failure(mixed, TEST_CODEC_KEY) is not None, (
+            "in a run of today every result names its activity"
+        )
 
 
 async def test_it_replays_under_no_other_key_and_for_no_other_workflow() -> None:
