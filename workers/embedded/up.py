@@ -94,6 +94,8 @@ class _Run:
                 if reason not in told:
                     told.add(reason)
                     sys.stderr.write(f"quarterdeck: the logs cannot be kept short: {reason}\n")
+            else:
+                told.clear()  # said again where it comes again, once
 
     def _on_signal(self) -> None:
         if self._stop_requested.is_set():
