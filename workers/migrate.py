@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import psycopg
-from pydantic import SecretStr
 
 from models.migrations import ensure_roles, upgrade
 from models.settings import Settings, SettingsError
@@ -15,6 +14,7 @@ from models.settings.derived import (
     admin_url,
     as_owner,
     database_password,
+    database_url,
     installation_key,
 )
 
@@ -27,8 +27,9 @@ CONNECT_TIMEOUT_S = 5
 def migrate(settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
     """Running it again changes nothing. A superuser's URL is used to make the roles; tables belong to the owner role.
 
-    Raises SettingsError (an owner role that could log in, and that this user cannot change), psycopg.OperationalError: after
-    `patience_s` for a server that does not answer, at once for one that turns this user away.
+    Raises SettingsError (an owner role that could log in, and that this user cannot change; in production a superuser's URL
+    without those of the roles), psycopg.OperationalError: after `patience_s` for a server that does not answer, at once for
+    one that turns this user away.
     """
     url = admin_url(settings)
     if _is_superuser(url, patience_s):
@@ -83,12 +84,13 @@ def _refuse_an_owner_that_logs_in(url: str) -> None:
 
 
 def _passwords(settings: Settings) -> dict[DatabaseRole, str]:
-    """Of each role: that of its URL, else one that this installation derives."""
+    """Of each role: that of its URL, else one that this installation derives. Raises SettingsError in production without the URL:
+    one that API and worker can derive would take the place of the one that they log in with.
+    """
     key = installation_key(settings)
-    chosen = {DatabaseRole.WORKER: settings.database_url_worker, DatabaseRole.API: settings.database_url_api}
-    return {role: _password(chosen.get(role)) or database_password(key, role) for role in DatabaseRole}
+    return {role: _password(database_url(settings, role)) or database_password(key, role) for role in DatabaseRole}
 
 
-def _password(url: SecretStr | None) -> str | None:
-    password = None if url is None else urlsplit(url.get_secret_value()).password
+def _password(url: str) -> str | None:
+    password = urlsplit(url).password
     return None if password is None else unquote(password)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from models.settings import Settings, SettingsError
+from models.settings import Environment, Settings, SettingsError
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 from workers.embedded.ports import free_port
@@ -101,3 +101,24 @@ def test_an_owner_role_with_a_password_is_refused_to_who_cannot_take_it_away(
                 migrate(settings(tmp_path, database.migrator))
         finally:
             connection.execute("ALTER ROLE quarterdeck_owner NOLOGIN")
+
+
+@pytest.mark.parametrize("missing", ["api", "worker"])
+def test_in_production_no_password_is_replaced_by_one_that_is_derived(
+    tmp_path: Path, database: TestDatabase, missing: str
+) -> None:
+    urls = {"database_url_api": database.api, "database_url_worker": database.worker}
+    del urls[f"database_url_{missing}"]
+    values = {
+        "home": tmp_path,
+        "installation_key": KEY,
+        "temporal_address": "127.0.0.1:1",
+        "database_url": database.admin,
+    }
+    chosen = Settings.model_validate(
+        {**values, **urls, "environment": Environment.PRODUCTION, "public_url": "https://q.example"}
+    )
+    with pytest.raises(SettingsError, match=f"QUARTERDECK_DATABASE_URL_{missing.upper()} is not set"):
+        migrate(chosen)
+    for url in (database.api, database.worker):
+        psycopg.connect(url).close()
