@@ -41,6 +41,8 @@ class Pulse:
                 self._note(stuck)
             except ServiceUnavailable:
                 logger.warning("the database is away: agents will be given their full time anew")
+            except Exception as error:  # noqa: BLE001  (a right or a function that is missing may come; nobody starts this again)
+                logger.warning("the database refuses the pulse (%s); again in %.0f s", type(error).__name__, INTERVAL_S)
             await asyncio.sleep(INTERVAL_S)
 
     def _note(self, stuck: int) -> None:

@@ -45,3 +45,19 @@ async def test_it_is_degraded_while_messages_are_stuck(
         ("ERROR", "messages are stuck in the outbox: 2 so far"),
         ("INFO", "no message is stuck in the outbox any more"),
     ]
+
+
+async def test_the_pulse_outlives_a_right_that_is_missing(
+    api_settings: Settings, people: People, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While a newer or an older `migrate` is at work, for one: nobody would start it again."""
+    monkeypatch.setattr(pulse, "INTERVAL_S", 0.05)
+    caplog.set_level(logging.WARNING, "api.pulse")
+    people.execute(INSERT, people.organization())
+    people.execute("REVOKE EXECUTE ON FUNCTION count_stuck_messages FROM quarterdeck_api")
+    async with running_api(api_settings) as api:
+        async with asyncio.timeout(GIVE_UP_S):
+            while "refuses the pulse (ProgrammingError)" not in caplog.text:
+                await asyncio.sleep(0.02)
+        people.execute("GRANT EXECUTE ON FUNCTION count_stuck_messages TO quarterdeck_api")
+        assert (await until(api, "degraded"))["stuck_messages"] == 1
