@@ -1,5 +1,6 @@
 """Root's PostgreSQL has a user of its own, which nothing else is, and takes over what belonged to `nobody`."""
 
+import errno
 import os
 import pwd
 import shutil
@@ -108,6 +109,18 @@ def test_data_of_nobody_is_taken_over_with_all_that_is_in_it(home: Path) -> None
     server.before_start()
     with running(server.process(home / "postgres.log"), server.is_ready), psycopg.connect(server.url("kept")):
         pass
+
+
+def test_root_that_may_give_nothing_away_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container without CAP_CHOWN."""
+    kept_by_nobody(home)
+
+    def refused(*_arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refused)
+    with pytest.raises(StartError, match=r"cannot give .*: Operation not permitted"):
+        postgres.prepare(home)
 
 
 def test_a_start_that_was_killed_while_it_took_over_goes_on(home: Path) -> None:

@@ -88,7 +88,7 @@ def prepare(home: Path, overrides: Mapping[str, str] | None = None) -> PostgresS
     folder, port, password = Path(str(record["folder"])), int(str(record["port"])), str(record["password"])
     _clear_stale_pid_file(folder / "data")
     if account is not None:
-        files.adopt(folder, account)
+        _take_over(folder, account)
     files.make_private_folder(folder, account)
     if not (folder / "data").exists():
         files.initialise(tree, folder, account, password)
@@ -119,6 +119,14 @@ def _new_folder(home: Path, account: Account | None) -> Path:
     if (folder / "data").exists():
         folder.rename(folder.with_name(f"{folder.name}.abandoned-{utc_now():%Y%m%dT%H%M%S}"))
     return folder
+
+
+def _take_over(folder: Path, account: Account) -> None:
+    """Raises StartError, also where root may not do it: in a container without CAP_CHOWN, on a network's file system."""
+    try:
+        files.adopt(folder, account)
+    except OSError as error:
+        raise StartError(f"cannot give {folder} to PostgreSQL's user: {error.strerror}") from None
 
 
 def _clear_stale_pid_file(data: Path) -> None:
