@@ -51,11 +51,11 @@ async def follow(
         while not feed.stopping:
             bell.clear()
             try:
+                found = await following.look(after)
                 if not identities.fresh:
                     await identities.catch_up()
                 if identities.holder(following.token_hash) is None:
-                    return
-                found = await following.look(after)
+                    return  # asked after the look: what came meanwhile may be no longer for this caller
             except AppError:
                 return  # the client comes back with its number when this can be answered again
             if found.events:

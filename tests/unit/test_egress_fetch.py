@@ -5,6 +5,7 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,10 @@ class Names:
 async def server(reply: Reply, host: str = HOME, port: int = 0) -> AsyncIterator[tuple[int, list[bytes]]]:
     """Answers each request head with `reply(head)` and closes; yields its port and the heads it saw."""
     heads: list[bytes] = []
+    served: list[asyncio.Task[Any]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.extend(filter(None, [asyncio.current_task()]))
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             heads.append(head)
@@ -54,6 +57,9 @@ async def server(reply: Reply, host: str = HOME, port: int = 0) -> AsyncIterator
     listening = await asyncio.start_server(serve, host, port)
     async with listening:
         yield listening.sockets[0].getsockname()[1], heads
+    for task in served:  # its callers have gone, but not every answer has noticed
+        task.cancel()
+    await asyncio.gather(*served, return_exceptions=True)
 
 
 def ok(body: bytes = b"hello", *headers: str) -> bytes:
