@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from activities.runtime.delivery import OutboxDelivery
 from models.base.errors import AppError
 from models.contracts.outbox import OutboxMessage
@@ -76,8 +78,12 @@ class Dispatcher:
 
     async def _alarm(self, message: OutboxMessage, error: AppError) -> None:
         """Once for each message, whichever dispatcher comes first. One that dies in between leaves it to the next attempt."""
-        async with self._database.system() as session:
-            is_first = await outbox.alarm(session, message.id)
+        try:
+            async with self._database.system() as session:
+                is_first = await outbox.alarm(session, message.id)
+        except SQLAlchemyError as failure:  # ids in it that are none, for one: it must not hold up all others either
+            logger.warning("message %s has no alarm (%s)", message.id, type(failure).__name__)
+            return
         if is_first:
             minutes = outbox.ALARM_AFTER_S / 60
             logger.error(

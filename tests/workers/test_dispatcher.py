@@ -75,3 +75,20 @@ async def test_each_message_is_one_error_when_it_has_failed_for_ten_minutes(
         for message_id in old
     )
     assert logged == (len(old),)
+
+
+async def test_a_message_whose_alarm_cannot_be_raised_holds_up_no_other(
+    database: TestDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    organization_id = (await founded(database)).organization_id
+    strange, plain = uuid4(), uuid4()
+    async with await psycopg.AsyncConnection.connect(database.admin, autocommit=True) as sql:
+        for message_id in (strange, plain):
+            values = {"id": message_id, "organization_id": organization_id, "workflow_id": f"instance/{message_id}"}
+            await sql.execute(INSERT, {**values, "failing_s": 700})
+        await sql.execute('UPDATE outbox SET payload = \'{"operation_id": "none"}\' WHERE id = %s', (strange,))
+        async with dispatching(database):
+            await attempts(sql, 3)
+        alarmed = await (await sql.execute("SELECT id FROM outbox WHERE alarmed_at IS NOT NULL")).fetchall()
+    assert alarmed == [(plain,)]
+    assert f"message {strange} has no alarm (DataError)" in caplog.text
