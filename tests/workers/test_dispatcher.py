@@ -77,8 +77,9 @@ async def test_each_message_is_one_error_when_it_has_failed_for_ten_minutes(
     assert logged == (len(old),)
 
 
-async def test_a_message_whose_alarm_cannot_be_raised_holds_up_no_other(
-    database: TestDatabase, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("what", ["instance_id", "operation_id"])
+async def test_a_message_that_names_nothing_holds_up_no_other(
+    database: TestDatabase, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     organization_id = (await founded(database)).organization_id
     strange, plain = uuid4(), uuid4()
@@ -86,7 +87,9 @@ async def test_a_message_whose_alarm_cannot_be_raised_holds_up_no_other(
         for message_id in (strange, plain):
             values = {"id": message_id, "organization_id": organization_id, "workflow_id": f"instance/{message_id}"}
             await sql.execute(INSERT, {**values, "failing_s": 700})
-        await sql.execute('UPDATE outbox SET payload = \'{"operation_id": "none"}\' WHERE id = %s', (strange,))
+        await sql.execute(
+            "UPDATE outbox SET payload = jsonb_build_object(%s::text, 'none') WHERE id = %s", (what, strange)
+        )
         async with dispatching(database):
             await attempts(sql, 3)
         alarmed = await (await sql.execute("SELECT id FROM outbox WHERE alarmed_at IS NOT NULL")).fetchall()
