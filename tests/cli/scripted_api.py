@@ -51,6 +51,9 @@ def problem(status: int, code: str, message: str, **more: Any) -> web.Response:
     return web.json_response(body, status=status, content_type="application/problem+json")
 
 
+LAST_TICKS = 10
+
+
 class ScriptedApi:
     """Listens on loopback in a thread of its own. `answers` override what a route does, one use each."""
 
@@ -176,7 +179,12 @@ class ScriptedApi:
         if self._runner is not None:
             stopping, self._runner = self._runner, None
             self._wake()
+            server = stopping.server
             await stopping.cleanup()
+            for _ in range(LAST_TICKS):  # a connection that was accepted just before is made only now
+                await asyncio.sleep(0)
+            if server is not None:
+                await server.shutdown(0.1)
 
     async def _end_handlers(self) -> None:
         """Handlers that a test left waiting: a closed connection does not end them."""
