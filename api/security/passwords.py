@@ -52,8 +52,11 @@ class PasswordChecks:
             self._waiting -= 1
 
     async def start(self) -> None:
-        """Make the decoy hash now: the first unknown login must not take longer than the others."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, passwords.verify_password, None, "")
+        """Make the decoy hash now: the first unknown login must not take longer than the others.
+
+        Nothing is verified with it: what a check held would stay with each thread that ever made one.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._threads, passwords.decoy)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

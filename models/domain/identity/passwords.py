@@ -35,12 +35,13 @@ def verify_password(stored_hash: str | None, password: str) -> bool:
     refusal does not tell who exists.
     """
     try:
-        matches = _HASHER.verify(stored_hash or _decoy(), password[:LONGEST])
+        matches = _HASHER.verify(stored_hash or decoy(), password[:LONGEST])
     except (Argon2Error, InvalidHashError):
         return False
     return matches and stored_hash is not None and len(password) <= LONGEST
 
 
 @cache
-def _decoy() -> str:
+def decoy() -> str:
+    """The hash that stands in for one that is not there: made once in a process, no password of anybody."""
     return _HASHER.hash(secrets.token_urlsafe(GENERATED_BYTES))
