@@ -9,8 +9,10 @@ from temporalio.exceptions import ActivityError, FailureError
 from activities.machines import MachineActivities
 from activities.pending_calls import PendingCallActivities
 from activities.runtime.failures import unwrap
+from models.base.errors import AppError
 from models.contracts.instances import InstanceInput, MachineRef, OperationChange
 from models.contracts.pending_calls import PendingCall
+from models.domain.instances.holds import refused_by_provider
 from models.domain.operations import OperationKind, OperationStatus
 from models.ports.compute import Machine, MachineSpec
 from workflows import options, patches
@@ -124,6 +126,11 @@ class Owner(OwnedRow):
             zone=self.spec.zone,
             timeout_s=timeout_s,
         )
+
+    async def wait_for_provider(self, error: AppError) -> None:
+        """The row says that the provider refuses to answer, and since when."""
+        self.holding.note(refused_by_provider(error.code))
+        await self.project(waiting=f"the provider to answer ({error.code})")
 
     def _refuse_if_ending(self) -> None:
         if self.wants_termination:

@@ -6,7 +6,6 @@ from activities.machines import MachineActivities
 from models.base.errors import AppError, NoCapacity, ProviderAuth, ProviderRejected
 from models.contracts.instances import ActionNote, CreateMachine, MachineReport, OperationChange
 from models.domain.instances.deletion import NOTHING_CREATED, START_FAILED, START_TIMEOUT
-from models.domain.instances.holds import refused_by_provider
 from models.domain.instances.progress import Step
 from models.domain.instances.state import InstanceStatus
 from models.domain.operations import OperationKind, OperationStatus
@@ -97,8 +96,7 @@ async def _await_running(owner: Owner) -> None:
                 summary="wait until the machine runs",
             )
         except AppError as error:
-            owner.holding.note(refused_by_provider(error.code))
-            await owner.project(waiting=f"the provider to answer ({error.code})")
+            await owner.wait_for_provider(error)
             await owner.wait_for_news(options.PROVIDER_PAUSE_S)
             return
         machine = report.machine

@@ -5,7 +5,6 @@ from temporalio import workflow
 from models.base.errors import AppError
 from models.contracts.instances import ActionNote
 from models.domain.instances.deletion import UNAVAILABLE
-from models.domain.instances.holds import refused_by_provider
 from models.domain.instances.startup import stage
 from models.domain.instances.state import InstanceStatus, OnUnavailable, WorkerStatus
 from models.domain.operations import OperationKind
@@ -81,8 +80,7 @@ async def _try_once(owner: Owner) -> None:
     try:
         machine = await owner.describe()
     except AppError as error:
-        owner.holding.note(refused_by_provider(error.code))
-        await owner.project(waiting=f"the provider to answer ({error.code})")
+        await owner.wait_for_provider(error)
         return
     if machine is None or machine.state is MachineState.PREEMPTED:
         await removal.provider_deleted(owner)

@@ -7,7 +7,6 @@ from temporalio import workflow
 from activities.machines import MachineActivities
 from models.base.errors import AppError
 from models.contracts.instances import ActionNote, OperationChange
-from models.domain.instances.holds import refused_by_provider
 from models.domain.instances.progress import Step
 from models.domain.instances.startup import stage
 from models.domain.instances.state import InstanceStatus
@@ -57,8 +56,7 @@ async def _learn_address(owner: Owner) -> None:
             summary="wait for the machine's address",
         )
     except AppError as error:
-        owner.holding.note(refused_by_provider(error.code))
-        await owner.project(waiting=f"the provider to answer ({error.code})")
+        await owner.wait_for_provider(error)
         await owner.wait_for_news(options.PROVIDER_PAUSE_S)
         return
     machine = report.machine
@@ -131,8 +129,7 @@ async def _look_at_silent_machine(owner: Owner) -> None:
     try:
         machine = await owner.describe()
     except AppError as error:
-        owner.holding.note(refused_by_provider(error.code))
-        await owner.project(waiting=f"the provider to answer ({error.code})")
+        await owner.wait_for_provider(error)
         return
     if machine is None or machine.state in STOPPED:
         await _stopped(owner, machine)
