@@ -63,7 +63,6 @@ class ApiServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._state.event_feed.stop_followers()
-        self._state.inference.edge.is_stopping = True
         await super().shutdown(sockets)
 
 

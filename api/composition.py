@@ -87,7 +87,7 @@ def build_state(settings: Settings) -> AppState:
     event_feed = EventFeed(url)
     heartbeats, pulse = Heartbeats.into(database), Pulse(database)
     authenticator = Authenticator(identities, last_used, settings.session_cookie_name)
-    inference = Inference(settings, key, database, url, authenticator)
+    inference = Inference(settings, key, database, url, authenticator, is_stopping=lambda: event_feed.stopping)
     eager_delivery = EagerDelivery(database, lambda: delivery_to(settings))
     return AppState(
         settings=settings,

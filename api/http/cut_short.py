@@ -42,10 +42,11 @@ class CutShort:
         except asyncio.CancelledError:
             if not self._is_stopping():
                 raise
-            log_cut_off(scope)
-            if not has_begun:
-                await send_failure(STOPPING, scope, send)
+            await cut_off(scope, send, has_begun=has_begun)
 
 
-def log_cut_off(scope: Scope) -> None:
+async def cut_off(scope: Scope, send: Send, *, has_begun: bool) -> None:
+    """Tells the log, and a caller who has not been answered anything yet."""
     logger.info("cut off %s, which was still under way %d s after the stop", scope.get("path"), GRACE_S)
+    if not has_begun:
+        await send_failure(STOPPING, scope, send)

@@ -1,5 +1,7 @@
 """The inference path of this process, wired: a part that starts and stops with it, and the application that answers."""
 
+from collections.abc import Callable
+
 from api.inference.application import InferenceApplication
 from api.inference.detached import DetachedCalls
 from api.inference.edge import InferenceEdge
@@ -28,13 +30,15 @@ class Inference:
         database: Database,
         listen_url: str,
         authenticator: Authenticator,
+        *,
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._installation_key = installation_key
         self._database = database
         self._authenticator = authenticator
         self._knowledge = Knowledge(listen_url, installation_key, settings.worker_stale_seconds)
-        self.edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION)
+        self.edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION, is_stopping=is_stopping)
 
     async def start(self) -> None:
         settings = self._settings

@@ -13,8 +13,8 @@ from dataclasses import replace
 from starlette.types import Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, set_context
-from api.http.cut_short import STOPPING, log_cut_off
-from api.http.errors import UNEXPECTED, Failure, failure_of, response_to, send_failure
+from api.http.cut_short import cut_off
+from api.http.errors import UNEXPECTED, Failure, failure_of, response_to
 from api.http.lingering import BodyWatch
 from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpected
 from api.inference.answers import Journey, piece
@@ -40,12 +40,12 @@ def is_inference(scope: Scope) -> bool:
 class InferenceEdge:
     """An ASGI application around `answer`, which is None while this process starts or stops: then it is 503.
 
-    Once `is_stopping`, requests may be cut off, as `CutShort` has it for every other path.
+    Once the process is stopping, requests may be cut off, as `CutShort` has it for every other path.
     """
 
-    def __init__(self, *, hsts: bool) -> None:
+    def __init__(self, *, hsts: bool, is_stopping: Callable[[], bool]) -> None:
         self.answer: Answer | None = None
-        self.is_stopping = False
+        self._is_stopping = is_stopping
         self._headers = (*HEADERS, HSTS) if hsts else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,11 +66,9 @@ class InferenceEdge:
         except Refused as refused:
             await _refuse(refused.failure, scope, receive, send, journey)
         except asyncio.CancelledError:
-            if not self.is_stopping:
+            if not self._is_stopping():
                 raise
-            log_cut_off(scope)
-            if not journey.has_begun:
-                await send_failure(STOPPING, scope, send)
+            await cut_off(scope, send, has_begun=journey.has_begun)
         except AppError as error:
             await _refuse(_failure(error), scope, receive, send, journey)
         except Exception as error:  # noqa: BLE001  (the last handler there is)
