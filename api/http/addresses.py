@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Callable
 from functools import lru_cache
 
-from models.base.addresses import parsed_address
+from models.base.addresses import listed, parsed_address
 from models.settings import Environment, Settings
 
 IPV6_SITE_BITS = 64
@@ -28,7 +28,7 @@ def trusted_hosts(trusted: str) -> list[str]:
 
     Those of IPv4 also as a socket or a proxy that speaks both protocols writes them: uvicorn tells the two forms apart.
     """
-    entries = [entry.strip() for entry in trusted.split(",") if entry.strip()]
+    entries = listed(trusted)
     return entries + [other for entry in entries if (other := _other_form(entry)) is not None]
 
 

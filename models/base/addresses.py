@@ -5,6 +5,11 @@ import ipaddress
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+def listed(text: str) -> list[str]:
+    """The entries of a list with commas, whatever they are."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
 def parsed_address(text: str) -> Address | None:
     """The address; of an IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`), that one. None for what is no address."""
     try:

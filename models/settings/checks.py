@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
+from models.base.addresses import listed
 from models.base.hosts import is_loopback
 from models.domain.keys import decode_installation_key
 
@@ -44,7 +45,7 @@ def http_url(text: str) -> str:
 
 def proxies(text: str) -> str:
     """Raises ValueError for what would silently trust nobody: a host name, a network with bits beyond its prefix."""
-    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    entries = listed(text)
     try:
         if entries != ["*"]:
             for entry in entries:
