@@ -48,9 +48,8 @@ class Right(NamedTuple):
     role: str
 
     def statement(self, verb: str, preposition: str) -> str:
-        name = (
-            self.name if self.kind == "FUNCTION" else f'"{self.name}"'
-        )  # a function's comes quoted where it has to be
+        # a function's name comes quoted where it has to be
+        name = self.name if self.kind == "FUNCTION" else f'"{self.name}"'
         columns = f' ("{self.column}")' if self.column else ""
         role = "PUBLIC" if self.role == PUBLIC else f'"{self.role}"'
         return f"{verb} {self.privilege}{columns} ON {self.kind} {name} {preposition} {role}"

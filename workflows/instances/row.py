@@ -158,10 +158,8 @@ class OwnedRow:
         until = options.seconds(timeout_s) if timeout_s is not None else None
         if until is None:
             self.holding.end_with_pass()
-            if not await self.show_hold():
-                until = options.seconds(
-                    options.HOLD_S
-                )  # there may be no news for months, and the row says what is not so
+            if not await self.show_hold():  # there may be no news for months, and the row says what is not so
+                until = options.seconds(options.HOLD_S)
         try:
             await workflow.wait_condition(
                 lambda: self.has_news or workflow.info().is_continue_as_new_suggested(), timeout=until
