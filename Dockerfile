@@ -8,6 +8,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY workflows workflows
 COPY activities activities
+COPY delivery delivery
 COPY workers workers
 COPY models models
 COPY cli cli

@@ -5,15 +5,16 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench chaos docs lock clean
+.PHONY: help up test durations check bench fuzz chaos docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.complete
+unexport PYTHONDONTWRITEBYTECODE  # hundreds of processes start in a run, and each would compile everything anew
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -29,15 +30,22 @@ $(READY): requirements.lock pyproject.toml
 up: $(READY)  ## run everything on this machine, in the foreground
 	@exec $(BIN)/python -m workers up
 
-# Files side by side, for many of them wait more than they compute; then the chaos tests, which fill the machine by themselves.
+# Files side by side, the longest first, for many of them wait more than they compute; then the chaos tests, which fill the machine
+# by themselves: beside them the starts of whole stacks took so long on two cores that tests gave up.
+SIDE_BY_SIDE := --quiet --durations=12 --numprocesses=4 -p tests.seconds --ignore=tests/chaos
+CHAOS := --quiet --durations=5 -p tests.seconds tests/chaos
+
 test: $(READY)  ## run the tests that this machine can run, and say what was left out (ARGS=... for one call of pytest)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --quiet --durations=12 --numprocesses=4 --dist=loadfile --no-loadscope-reorder \
-		--ignore=tests/chaos
-	@$(BIN)/python -m pytest --quiet --durations=5 tests/chaos
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	@$(BIN)/python -m pytest $(CHAOS)
 endif
+
+durations: $(READY)  ## the same, and write down how long each file took: the order of the next runs
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --record-durations
+	@$(BIN)/python -m pytest $(CHAOS) --record-durations
 
 check: $(READY)  ## lint, types, import rules, architecture, compose file
 	@$(BIN)/ruff check .
@@ -54,8 +62,11 @@ COMPOSE_SECRETS := QUARTERDECK_INSTALLATION_KEY POSTGRES_PASSWORD TEMPORAL_POSTG
 bench: $(READY)  ## measure, each figure beside its limit; fails where one is missed
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(READY)  ## the full matrix of crash points
-	@QUARTERDECK_CHAOS=full $(BIN)/python -m pytest tests/chaos -s $(ARGS)
+fuzz: $(READY)  ## every route in full with requests made up anew; what passed is sampled by `make test` until it changes
+	@QUARTERDECK_FUZZ=explore $(BIN)/python -m pytest --quiet tests/fuzz
+
+chaos: $(READY)  ## the full matrix of crash points, and what is run in a container
+	@QUARTERDECK_CHAOS=full $(BIN)/python -m pytest tests/chaos tests/embedded/test_inside_a_container.py -s $(ARGS)
 
 docs: $(READY)  ## write the documents that are made from the code
 	@$(BIN)/python -m models.settings.reference > docs/settings.md

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from temporalio import activity
 from temporalio.api.enums.v1 import PendingActivityState, TimeoutType
+from temporalio.converter import ActivitySerializationContext
 from temporalio.service import RPCError
 
-from models.contracts.pending_calls import CallView, PendingCall
-from models.domain.instances.holds import HoldCode, refused_by_provider
+from models.contracts.pending_calls import AttemptHeld, CallView, PendingCall
+from models.domain.holds import HoldCode, refused_by_provider
 
 if TYPE_CHECKING:
     from temporalio.api.failure.v1 import Failure
@@ -37,7 +38,33 @@ class PendingCallActivities:
         except RPCError:
             return CallView(is_known=False)
         pending = described.raw_description.pending_activities
-        return view_of(pending[0], call.now) if len(pending) == 1 else CallView(is_known=False)
+        if len(pending) != 1:
+            return CallView(is_known=False)
+        held = await _said_by_attempt(pending[0])
+        return view_of(pending[0], call.now) if held is None else CallView(is_known=True, held=held)
+
+
+async def _said_by_attempt(pending: PendingActivityInfo) -> HoldCode | None:
+    """Why an attempt under way waits, where its last heartbeat said so."""
+    is_under_way = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    if not is_under_way or not pending.HasField("heartbeat_details"):
+        return None
+    info = activity.info()
+    place = ActivitySerializationContext(
+        namespace=info.namespace,
+        activity_id=pending.activity_id,
+        activity_type=pending.activity_type.name,
+        activity_task_queue=None,
+        workflow_id=info.workflow_id,
+        workflow_type=info.workflow_type,
+        is_local=False,
+    )
+    converter = activity.client().data_converter.with_context(place)
+    try:
+        said = await converter.decode(pending.heartbeat_details.payloads, [AttemptHeld])
+    except Exception:  # noqa: BLE001  (whoever reaches Temporal can write there: not to know is an answer)
+        return None
+    return said[0].code if said and isinstance(said[0], AttemptHeld) else None
 
 
 def view_of(pending: PendingActivityInfo, now: datetime) -> CallView:

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from socket import socket
@@ -11,11 +12,14 @@ import uvicorn
 from activities.runtime.line_limit import LineLimit
 from activities.runtime.logs import configure_logging
 from api.app import create_app
-from api.composition import AppState, build_state
+from api.composition import build_state
 from api.http.addresses import doubt_about_addresses, trusted_hosts
 from api.http.connections import Connections
 from api.http.cut_short import GRACE_S
 from api.http.protocol import protocol_of
+from api.state import AppState
+from models.base.foreign_variables import leave_out
+from models.base.leaving import leave
 from models.base.open_files import allow_open_files
 from models.base.signals import restore_signals
 from models.settings import Settings, SettingsError, load_settings
@@ -27,7 +31,7 @@ CANNOT_START = 2
 KEEP_ALIVE_S = 75
 """Longer than clients and load balancers keep a connection they do not use (httpx 5 s, aiohttp 15 s, AWS's 60 s): whoever
 closes first decides, and a request sent while the server closes is lost without an answer."""
-PROVOKED_LOGGERS = ("uvicorn.error", "api.http.protocol")
+PROVOKED_LOGGERS = ("uvicorn.error", "api.http.protocol", "api.inference.upstream")
 """What they say is mostly about what callers sent that is no HTTP: anybody can make them speak."""
 TICKS_TO_TELL = 100
 
@@ -76,7 +80,7 @@ def server(settings: Settings) -> ApiServer:
         port=settings.api_port,
         loop="uvloop",
         http=protocol_of(connections),
-        ws="none",
+        ws="none",  # `api.http.protocol` brings its own, with the first socket
         access_log=False,
         log_config=None,
         server_header=False,
@@ -94,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"quarterdeck: the API takes no arguments, got {' '.join(arguments)}\n")
         return CANNOT_START
     restore_signals()
+    leave_out(os.environ)
     try:
         settings = load_settings()
         check_home(settings)
@@ -109,4 +114,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

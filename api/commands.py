@@ -2,17 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast, overload
 
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import JSONResponse, Response
 
 from activities.runtime.crash import crash_point, crash_points
-from api.composition import AppState
 from api.http import idempotency
 from api.http.idempotency import Replay
+from api.state import AppState
 from models.contracts.outbox import OutboxMessage
 from models.domain.identity.principal import Principal
+
+Done = TypeVar("Done")
 
 CRASH_POINT = "api_command"
 """Its points: before the commit; after it, with the owner not told; told, with the caller not answered."""
@@ -27,6 +30,8 @@ class Answer:
     message: OutboxMessage | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
+    kept: Mapping[str, object] | None = None
+    """The body that a repetition gets, where something of the first is to stay in one place only."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,32 @@ class Keyed:
     content: object = None
 
 
+def _as_it_is(answer: Any) -> Answer:
+    return cast("Answer", answer)
+
+
+@overload
+async def run(state: AppState, request: Keyed, command: Callable[[AsyncSession], Awaitable[Answer]]) -> Response: ...
+
+
+@overload
+async def run(
+    state: AppState,
+    request: Keyed,
+    command: Callable[[AsyncSession], Awaitable[Done]],
+    answer: Callable[[Done], Answer],
+) -> Response: ...
+
+
 @crash_points(name=CRASH_POINT)
-async def run(state: AppState, request: Keyed, command: Callable[[AsyncSession], Awaitable[Answer]]) -> Response:
-    """Run the command in a transaction of the caller's organization; the answer is that of the first request with the key.
+async def run(
+    state: AppState,
+    request: Keyed,
+    command: Callable[[AsyncSession], Awaitable[Any]],
+    answer: Callable[[Any], Answer] = _as_it_is,
+) -> Response:
+    """Run the command in a transaction of the caller's organization, and answer with what came of it; with the same key again,
+    with the first answer.
 
     Raises what the command raises, and then nothing is committed.
     """
@@ -51,14 +79,15 @@ async def run(state: AppState, request: Keyed, command: Callable[[AsyncSession],
         claimed = await idempotency.claim(session, who, request.route, request.key, content_hash)
         if isinstance(claimed, Replay):
             return claimed.response()
-        answer = await command(session)
-        headers = {**answer.headers, "content-type": answer.media_type}
-        await idempotency.keep(session, claimed, answer.status, answer.body, headers)
+        answered = answer(await command(session))
+        headers = {**answered.headers, "content-type": answered.media_type}
+        kept = answered.body if answered.kept is None else answered.kept
+        await idempotency.keep(session, claimed, answered.status, kept, headers)
         crash_point(CRASH_POINT, "before_call")
     crash_point(CRASH_POINT, "after_call")
-    state.eager_delivery.soon(answer.message)
+    state.eager_delivery.soon(answered.message)
     crash_point(CRASH_POINT, "after_return")
-    return JSONResponse(answer.body, answer.status, dict(answer.headers), media_type=answer.media_type)
+    return JSONResponse(answered.body, answered.status, dict(answered.headers), media_type=answered.media_type)
 
 
 def rendered(model: BaseModel) -> dict[str, object]:

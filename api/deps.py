@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 
-from api.composition import AppState
+from api.state import AppState
 
 
-async def get_state(request: Request) -> AppState:  # a plain function would be sent to a thread, for every request
-    state: AppState = request.app.state.quarterdeck
+async def get_state(connection: HTTPConnection) -> AppState:  # a plain function would be sent to a thread, each time
+    state: AppState = connection.app.state.quarterdeck
     return state
 
 

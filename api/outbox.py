@@ -7,9 +7,10 @@ from contextlib import suppress
 from uuid import UUID
 
 from activities.runtime.client import connect
-from activities.runtime.delivery import OutboxDelivery
+from delivery.outbox import OutboxDelivery
 from models.base.errors import AppError
 from models.contracts.outbox import OutboxMessage
+from models.contracts.owner_kinds import OwnerKinds
 from models.repositories import outbox
 from models.repositories.database import Database
 from models.settings import Settings
@@ -30,16 +31,16 @@ SETTLE_INTERVAL_S = 0.2
 STOP_TIMEOUT_S = 2.0
 
 
-async def delivery_to(settings: Settings) -> OutboxDelivery:
+async def delivery_to(settings: Settings, kinds: OwnerKinds) -> OutboxDelivery:
     """Lazily connected: the API starts, reads and accepts commands while the workflow engine is away."""
-    return OutboxDelivery(await connect(settings, lazy=True), api_url=public_url(settings))
+    return OutboxDelivery(await connect(settings, lazy=True), kinds, api_url=public_url(settings))
 
 
 class EagerDelivery:
     """Losing everything in here changes nothing but the moment of delivery: the rows are committed."""
 
-    def __init__(self, database: Database, connect: Callable[[], Awaitable[OutboxDelivery]]) -> None:
-        self._database, self._connect = database, connect
+    def __init__(self, requests: Database, upkeep: Database, connect: Callable[[], Awaitable[OutboxDelivery]]) -> None:
+        self._requests, self._database, self._connect = requests, upkeep, connect
         self._waiting: asyncio.Queue[OutboxMessage] = asyncio.Queue(WAITING_LIMIT)
         self._delivered: list[UUID] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -47,7 +48,7 @@ class EagerDelivery:
 
     def soon(self, message: OutboxMessage | None) -> None:
         """Call it after the commit. Returns at once."""
-        if message is None or self._database.transactions_under_way >= CROWD:
+        if message is None or self._requests.transactions_under_way >= CROWD:
             return
         with suppress(asyncio.QueueFull):
             self._waiting.put_nowait(message)

@@ -1,7 +1,8 @@
 """The round trip that this process makes to the database every 5 s, whoever asks it for something.
 
 It says that heartbeats are taken here: who judges an agent's silence must know whether anybody listened. It hears how many
-messages are stuck in the outbox: `/health` tells it to everybody, and no request may cost the database a count.
+messages are stuck in the outbox and how many machines belong to nobody: `/health` tells it to everybody, and no request may cost
+the database a count.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from contextlib import suppress
 from models.base.errors import ServiceUnavailable
 from models.repositories import pulse
 from models.repositories.database import Database
+from models.repositories.pulse import Ailments
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +23,8 @@ class Pulse:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._task: asyncio.Task[None] | None = None
-        self.stuck_messages = 0
-        """As of the last answer, at most `pulse.STUCK_COUNTED` of either kind."""
+        self.ailments = Ailments()
+        """As of the last answer; at most `pulse.STUCK_COUNTED` messages of either kind."""
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="pulse")
@@ -37,18 +39,20 @@ class Pulse:
         while True:
             try:
                 async with self._database.system() as session:
-                    stuck = await pulse.beat(session)
-                self._note(stuck)
+                    found = await pulse.beat(session)
+                self._note(found)
             except ServiceUnavailable:
                 logger.warning("the database is away: agents will be given their full time anew")
             except Exception as error:  # noqa: BLE001  (a right or a function that is missing may come; nobody starts this again)
                 logger.warning("the database refuses the pulse (%s); again in %.0f s", type(error).__name__, INTERVAL_S)
             await asyncio.sleep(INTERVAL_S)
 
-    def _note(self, stuck: int) -> None:
-        """Only the turns are logged: messages that no dispatcher takes up have nobody else who would say so."""
-        if stuck and not self.stuck_messages:
-            logger.error("messages are stuck in the outbox: %d so far", stuck)
-        elif self.stuck_messages and not stuck:
+    def _note(self, found: Ailments) -> None:
+        """Only the turns are logged: messages that no dispatcher takes up have nobody else who would say so. Of a machine the
+        worker that finds it tells.
+        """
+        if found.stuck_messages and not self.ailments.stuck_messages:
+            logger.error("messages are stuck in the outbox: %d so far", found.stuck_messages)
+        elif self.ailments.stuck_messages and not found.stuck_messages:
             logger.info("no message is stuck in the outbox any more")
-        self.stuck_messages = stuck
+        self.ailments = found

@@ -100,7 +100,9 @@ class RunningStack:
 
     def _start_postgres(self) -> PostgresServer:
         server, part = self._stack.postgres()
-        self._exits.callback(shutil.rmtree, server.folder, ignore_errors=True)  # for root it lies outside the home
+        if server.folder.parent != self.home.path:  # for root it lies outside the home
+            self._exits.callback(server.folder.with_name(f"{server.folder.name}.json").unlink, missing_ok=True)
+            self._exits.callback(shutil.rmtree, server.folder, ignore_errors=True)
         self._start(part)
         server.ensure_database()
         return server

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ import httpx
 
 from cli.connection import Connection
 from cli.failures import CommandFailed, ExitCode, exit_code_of, wrong_usage
+from cli.way_out import PROXY_WANTS_CREDENTIALS, way_to
 
 PATIENCE_S = 10.0
 """How long an API that does not answer is tried again: longer than one takes to restart."""
@@ -35,12 +36,15 @@ class Api:
     def __init__(self, connection: Connection, notice: Callable[[str], None]) -> None:
         self.connection = connection
         self.notice = notice
+        self._way = way_to(connection.url)
         try:
             self._http = httpx.Client(
                 base_url=connection.url,
                 headers={"authorization": f"Bearer {connection.key}", "user-agent": "quarterdeck-cli"},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-                trust_env=not connection.is_loopback,  # a proxy has no business with the API of this machine
+                trust_env=False,  # `_way` has what of it is wanted; a netrc file's password would take the key's place
+                proxy=self._way.proxy_url,
+                verify=self._way.authorities,
             )
         except httpx.InvalidURL:
             raise wrong_usage(f"{connection.url} is not the address of an API", code="BAD_API_URL") from None
@@ -105,14 +109,15 @@ class Api:
             try:
                 response = self._http.request(method, path, params=params, json=body, headers=headers)
             except httpx.TransportError as error:
-                if not (repeatable or never_sent(error)) or not outage.pause():
-                    raise self._unreachable(error, method, idempotency_key) from None
+                may_try_again = (repeatable or never_sent(error)) and not self._way.is_blocked(error)
+                if not may_try_again or not outage.pause():
+                    raise self._unanswered(error, method, idempotency_key) from None
                 continue
             if response.is_success:
                 return self._body_of(response)
             if repeatable and response.status_code in WORTH_WAITING and outage.pause(retry_after_s(response)):
                 continue
-            raise problem_of(response)
+            raise self._problem_of(response)
 
     def _body_of(self, response: httpx.Response) -> Any:
         if not response.content:
@@ -152,15 +157,32 @@ class Api:
         try:
             if not response.is_success:
                 response.read()
-                raise problem_of(response)
+                raise self._problem_of(response)
             yield response
         finally:
             response.close()
 
-    def _unreachable(self, error: httpx.TransportError, method: str, idempotency_key: str | None) -> CommandFailed:
+    def unreachable(self, error: httpx.TransportError, *, hints: Sequence[str] = (IS_IT_RUNNING,)) -> CommandFailed:
+        """The failure for a connection that could not be made or broke; the reason in this program's own words."""
+        return CommandFailed(
+            f"the API at {self.connection.url} cannot be reached: {self._way.reason(error)}",
+            code="API_UNREACHABLE",
+            hints=self._way.hints(error) or hints,
+        )
+
+    def _unanswered(self, error: httpx.TransportError, method: str, idempotency_key: str | None) -> CommandFailed:
         unknown = not never_sent(error) and method != "GET"
-        hints = _unknown_outcome(idempotency_key) if unknown else [IS_IT_RUNNING]
-        return unreachable(self.connection.url, error, hints=hints)
+        return self.unreachable(error, hints=_unknown_outcome(idempotency_key) if unknown else (IS_IT_RUNNING,))
+
+    def _problem_of(self, response: httpx.Response) -> CommandFailed:
+        """With the proxy's name where it may be the proxy that answered."""
+        failure = problem_of(response)
+        proxy = self._way.proxy
+        if proxy is not None and response.status_code == PROXY_WANTS_CREDENTIALS:
+            failure.message = f"{proxy}, {proxy.address}, refused ({response.status_code})"
+        elif proxy is not None and failure.code == f"HTTP_{response.status_code}":
+            failure.message += f", through {proxy}, {proxy.address}"
+        return failure
 
 
 class Outage:
@@ -187,17 +209,6 @@ class Outage:
 
 def never_sent(error: httpx.TransportError) -> bool:
     return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol | httpx.ProxyError)
-
-
-def unreachable(url: str, error: httpx.TransportError, *, hints: list[str]) -> CommandFailed:
-    """The failure for a connection that could not be made or broke; the reason in this program's own words."""
-    reasons: dict[type[httpx.TransportError], str] = {
-        httpx.ConnectError: "no connection",
-        httpx.ConnectTimeout: "no connection in time",
-        httpx.ReadTimeout: "no answer in time",
-    }
-    reason = reasons.get(type(error), "the connection broke")
-    return CommandFailed(f"the API at {url} cannot be reached: {reason}", code="API_UNREACHABLE", hints=hints)
 
 
 def retry_after_s(response: httpx.Response) -> float | None:

@@ -1,16 +1,33 @@
 """The commands that talk to the API: which words there are, and which module answers each."""
 
-import typer
+from typing import Any
 
-from cli.commands import account, action_logs, chat, instances, model_catalog, operations
-from cli.commands.handover import PROGRAMS, SUMMARIES, hand_over
+import typer
+from typer.core import TyperGroup
+
+from cli import commands
+from cli.command_group import CommandGroup
 from cli.failures import ExitCode, wrong_usage
+from cli.handover import PROGRAMS, SUMMARIES, hand_over
 from cli.screen import Screen
+from models.base.listing import exported
 
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 """What every mistake in the arguments is: the UsageError of click, or of the copy of it that newer versions of typer carry."""
 
+
+class InOrder(TyperGroup):
+    """Lists commands as they were added: typer itself lists those that have commands of their own first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # the context is of the copy of click that typer carries
+        found = super().list_commands(ctx)
+        return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+ORDER: list[str] = []
+
 app = typer.Typer(
+    cls=InOrder,
     name="quarterdeck",
     help="The command post of an AI platform: machines, model serving and their bills.",
     no_args_is_help=True,
@@ -20,17 +37,18 @@ app = typer.Typer(
     "7 not watched to the end: the operation goes on.",
 )
 
-app.command("deploy")(instances.deploy)
-app.command("instances")(instances.instances)
-app.command("instance")(instances.instance)
-app.command("terminate")(instances.terminate)
-app.command("reinstall")(instances.reinstall)
-app.command("archive")(instances.archive)
-app.command("operations")(operations.operations)
-app.command("models")(model_catalog.models)
-app.command("chat")(chat.chat)
-app.command("logs")(action_logs.logs)
-app.command("whoami")(account.whoami)
+for _group in sorted(exported(commands, "COMMANDS", CommandGroup), key=lambda group: group.place):
+    for _command in _group.commands:
+        ORDER.append(_command.__name__)
+        _below = _group.below.get(_command.__name__)
+        if _below is None:
+            app.command(_command.__name__)(_command)
+            continue
+        _with_commands = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+        _with_commands.callback()(_command)
+        for _one in _below:
+            _with_commands.command(_one.__name__.partition("_")[0])(_one)
+        app.add_typer(_with_commands, name=_command.__name__)
 
 
 def _listed(context: typer.Context) -> None:

@@ -23,10 +23,6 @@ class Connection:
     key: str = field(repr=False)
     key_source: str
 
-    @property
-    def is_loopback(self) -> bool:
-        return is_loopback(urlsplit(self.url).hostname or "")
-
 
 def locate(api_url: str | None, environ: Mapping[str, str] = os.environ) -> Connection:
     """`api_url`, else that of `<home>/admin.json`, else the default; the key from `QUARTERDECK_API_KEY`, else that file.

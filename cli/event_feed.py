@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 import httpx
+from httpx_sse import ServerSentEvent
 
-from cli.api_client import IS_IT_RUNNING, Api, Outage, unreachable
-from cli.event_stream import EventTooLarge, ServerSentEvent, events_of
+from cli.api_client import Api, Outage
+from cli.event_stream import EventTooLarge, events_of
 from cli.failures import CommandFailed
 
 HELLO = "hello"
@@ -23,7 +24,7 @@ def follow(api: Api, path: str, params: Mapping[str, str] | None = None) -> Iter
         failure: httpx.TransportError = httpx.RemoteProtocolError("the stream ended")
         try:
             with api.stream("GET", path, params=params, headers=resume) as response:
-                for event in events_of(response.iter_bytes()):
+                for event in events_of(response):
                     last_id = event.id or last_id
                     outage = Outage(api.connection.url, api.notice)
                     yield event
@@ -35,4 +36,4 @@ def follow(api: Api, path: str, params: Mapping[str, str] | None = None) -> Iter
             if refusal.status != 503:
                 raise
         if not outage.pause():
-            raise unreachable(api.connection.url, failure, hints=[IS_IT_RUNNING])
+            raise api.unreachable(failure)

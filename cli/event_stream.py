@@ -1,66 +1,44 @@
-"""Server-sent events, read as they arrive (WHATWG HTML, 9.2.6 "Interpreting an event stream")."""
+"""Server-sent events of an answer, as they arrive. How they are read is `httpx_sse`; that none fills the memory is ours."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import cast
 
-EVENT_LIMIT_BYTES = 1_000_000
-"""Longest line or event in bytes: a server that never ends one cannot fill the memory."""
+import httpx
+from httpx_sse import EventSource, ServerSentEvent
+
+EVENT_LIMIT_CHARACTERS = 1_000_000
+"""Longest line or event: a server that never ends one cannot fill the memory."""
 
 
 class EventTooLarge(Exception):
-    """A line or event above EVENT_LIMIT_BYTES."""
+    """A line or event above EVENT_LIMIT_CHARACTERS."""
 
 
-@dataclass(frozen=True)
-class ServerSentEvent:
-    """One event. `id` is the last id seen on the stream, which a reader resumes after; empty before the first."""
+def events_of(response: httpx.Response) -> Iterator[ServerSentEvent]:
+    """The events of a stream, each with the last id seen on it. One that its end cuts short is none, nor is one without data.
 
-    kind: str
-    data: str
-    id: str = ""
-    retry_ms: int | None = None
-
-
-def lines_of(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Lines that end in CR, LF or CRLF and in nothing else: `str.splitlines` also splits inside JSON, at U+2028."""
-    pending = b""
-    for chunk in chunks:
-        pending += chunk
-        # A CR at the very end may be half of a CRLF: it waits for what follows.
-        held = b"\r" if pending.endswith(b"\r") else b""
-        *complete, pending = pending.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        pending += held
-        if len(pending) > EVENT_LIMIT_BYTES:
-            raise EventTooLarge
-        for line in complete:
-            yield line.decode("utf-8", errors="replace")
-    if pending.endswith(b"\r"):
-        yield pending.removesuffix(b"\r").decode("utf-8", errors="replace")
-
-
-def events_of(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
-    """The events of a stream. Comments are skipped, and an event cut short by the end of the stream is none.
-
-    Raises EventTooLarge.
+    Raises EventTooLarge, httpx.TransportError; the latter also for an answer that is no such stream.
     """
-    kind, data, last_id, retry_ms = "", list[str](), "", None
-    size = 0
-    for line in lines_of(chunks):
-        size += len(line)
-        if size > EVENT_LIMIT_BYTES:
-            raise EventTooLarge
-        if not line:
-            if data:
-                yield ServerSentEvent(kind or "message", "\n".join(data), last_id, retry_ms)
-            kind, data, retry_ms, size = "", [], None, 0
-            continue
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "event":
-            kind = value
-        elif name == "data":
-            data.append(value)
-        elif name == "id" and "\0" not in value:
-            last_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
-            retry_ms = int(value)
+    text = _Text(response)
+    for event in EventSource(cast("httpx.Response", text)).iter_sse():
+        text.since_event = 0
+        if event.data:
+            yield event
+
+
+class _Text:
+    """What the reader takes of a response, counted from one event or comment to the next."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.headers = response.headers
+        self.since_event = 0
+        self._response = response
+
+    def iter_text(self) -> Iterator[str]:
+        for text in self._response.iter_text():
+            self.since_event += len(text)
+            if self.since_event > EVENT_LIMIT_CHARACTERS:
+                raise EventTooLarge
+            yield text
+            if text.endswith("\n\n"):
+                self.since_event = 0

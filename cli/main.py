@@ -4,14 +4,16 @@ import json
 import signal
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 
-from cli.commands.handover import PROGRAMS, hand_over
 from cli.failures import CommandFailed, ExitCode, wrong_usage
+from cli.handover import PROGRAMS, hand_over
 
 
 def main() -> None:
     """Ends the process."""
+    _settle()
     arguments = sys.argv[1:]
     if arguments and arguments[0] in PROGRAMS:
         hand_over(arguments[0], arguments[1:])
@@ -37,6 +39,15 @@ def main() -> None:
         )
         code = _refused(failure, as_json=as_json)
     raise SystemExit(code)
+
+
+def _settle() -> None:
+    """See `models.base.foreign_variables`, of which there may be another one on the way to ours."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from models.base import foreign_variables  # noqa: PLC0415
+
+    del sys.path[0]
+    foreign_variables.settle()
 
 
 def _refused(failure: CommandFailed, *, as_json: bool) -> int:

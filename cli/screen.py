@@ -23,7 +23,10 @@ DETAILS_LIMIT = 2_000
 
 STATUS_STYLES = {
     **dict.fromkeys(("ready", "succeeded", "success"), "green"),
-    **dict.fromkeys(("provisioning", "booting", "installing", "starting", "pending", "running", "in_progress"), "cyan"),
+    **dict.fromkeys(
+        ("provisioning", "booting", "installing", "starting", "pending", "running", "waiting_approval", "in_progress"),
+        "cyan",
+    ),
     **dict.fromkeys(("unavailable", "draining", "terminating"), "yellow"),
     **dict.fromkeys(("failed", "provisioning_failed", "startup_failed"), "red"),
     **dict.fromkeys(("terminated", "archived", "cancelled"), "dim"),

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cli.language import language
 from cli.text import NOTHING, duration, moment, percent, printable, seconds_since, title_case
-from models.domain.instances.holds import SENTENCES, HoldCode
-from models.domain.instances.progress import Step
-from models.domain.operations import OPEN, OperationKind, OperationStatus
+from models.domain.fleet.instances.progress import Step
+from models.domain.fleet.operations import OperationKind
+from models.domain.operations import OPEN, OperationStatus
+from models.domain.sentences import HOLDS, WAITS, said_of_hold, said_of_wait
+from models.domain.waits import SpineWait
 
 STEP_LABELS = {
     Step.PROVIDER_CREATE: "Machine created",
@@ -75,9 +78,9 @@ def waiting_clause(waiting_on: Any, now: datetime | None = None) -> str:
     """What is waited for, why, since when and until when, as far as the API says: a word or {what, why, since, until}."""
     if not isinstance(waiting_on, dict):
         return printable(str(waiting_on)) if waiting_on else ""
-    if not waiting_on.get("what"):
+    clause = printable(_waited_for(waiting_on))
+    if not clause:
         return ""
-    clause = printable(str(waiting_on["what"]))
     if waiting_on.get("why"):
         clause += f" ({printable(str(waiting_on['why']))})"
     since = seconds_since(waiting_on.get("since"), now or datetime.now(UTC))
@@ -89,12 +92,20 @@ def waiting_clause(waiting_on: Any, now: datetime | None = None) -> str:
     return clause
 
 
+def _waited_for(waiting_on: dict[str, Any]) -> str:
+    """The sentence of its code; of one that only a newer server knows, and from an older server, what the answer says."""
+    code, params = str(waiting_on.get("code") or ""), waiting_on.get("params")
+    if code in WAITS and code != SpineWait.OTHER:
+        return said_of_wait(code, params if isinstance(params, dict) else {}, language())
+    return str(waiting_on.get("what") or code)
+
+
 def held_clause(held: Any, now: datetime | None = None) -> str:
     """What keeps the owner from going on, and for how long where `now` is given. A code of a newer server stays a code."""
     code, since = _held(held, now)
     if not code:
         return ""
-    clause = f"{SENTENCES[HoldCode(code)]} ({code})" if code in HoldCode.__members__ else code
+    clause = f"{said_of_hold(code, language())} ({code})" if code in HOLDS else code
     return f"{clause}, {since}" if since else clause
 
 

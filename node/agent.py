@@ -21,6 +21,7 @@ from node.status import Status
 
 HOST = "127.0.0.1"
 FAILURE_REPORT_S = 4.0
+STATUS_INTERVAL_S = 2.0
 CLOSE_S = 1.0
 """Requests in flight get this long when the agent stops; SIGTERM to exit has to stay under 5 s."""
 
@@ -66,6 +67,7 @@ class Agent:
         tasks = [
             asyncio.create_task(reporter.run(self._use_key)),
             asyncio.create_task(self._serve()),
+            asyncio.create_task(self._keep_status()),
             asyncio.create_task(stop.wait()),
         ]
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -102,6 +104,12 @@ class Agent:
         )  # a wrong order shows without a control plane, too
         await self._key_known.wait()
         await keep_serving(self._boot, self._front, self._enter)
+
+    async def _keep_status(self) -> None:
+        """Never returns. What a full disk kept from the status file gets there."""
+        while True:
+            await asyncio.sleep(STATUS_INTERVAL_S)
+            self._status.catch_up()
 
     def _use_key(self, key: str) -> None:
         self._front.serving_key = key

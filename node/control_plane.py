@@ -7,6 +7,8 @@ from typing import Self
 
 import aiohttp
 
+from node.proxies import UnusableProxy, proxy_for
+
 REGISTER_PATH = "/internal/worker/register"
 HEARTBEAT_PATH = "/internal/worker/heartbeat"
 CALL_TIMEOUT_S = 5.0
@@ -21,6 +23,11 @@ class Refused(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"the control plane answered {status}")
         self.status = status
+
+    @property
+    def is_of_token(self) -> bool:
+        """Whether another token may be taken."""
+        return self.status == 401
 
 
 class Unreachable(Exception):
@@ -59,7 +66,7 @@ class ControlPlane:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S), trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,14 +91,29 @@ class ControlPlane:
         if self._http is None:
             raise RuntimeError("the session is not open")
         try:
+            proxy = proxy_for(self._base_url)
             async with self._http.post(
-                self._base_url + path, json=body, headers={"Authorization": f"Bearer {token}"}, allow_redirects=False
+                self._base_url + path,
+                json=body,
+                headers={"Authorization": f"Bearer {token}"},
+                allow_redirects=False,
+                proxy=None if proxy is None else proxy.url,
             ) as response:
                 if response.status in REFUSALS:
                     raise Refused(response.status)
                 if response.status != 200:
                     raise Unreachable(f"the control plane answered {response.status}", _retry_after_s(response))
                 answer = await response.json(content_type=None)
+        except UnusableProxy as error:
+            raise Unreachable(f"the control plane cannot be reached: {error}") from None
+        except aiohttp.ClientProxyConnectionError:
+            raise Unreachable(f"the control plane cannot be reached: {proxy} does not answer") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise Unreachable(f"the control plane cannot be reached: {proxy} refused ({error.status})") from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise Unreachable(
+                "the certificate of the control plane is not trusted; SSL_CERT_FILE names the authorities that are"
+            ) from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unreachable(f"the control plane cannot be reached: {type(error).__name__}") from None
         return answer if isinstance(answer, dict) else {}

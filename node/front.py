@@ -63,6 +63,7 @@ class Front:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             read_bufsize=EVENT_LIMIT_BYTES,
+            trust_env=False,
         )
 
     async def _close(self, _: web.Application) -> None:

@@ -97,7 +97,7 @@ class ModelServer:
             return capabilities_of(await response.json(), context_length=self._boot.context_length)
 
     def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.api_key}"})
+        return aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.api_key}"}, trust_env=False)
 
     async def wait(self) -> int:
         """The exit code, once the process has ended."""

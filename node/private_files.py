@@ -18,11 +18,15 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Replace `path` atomically (mode 0600). A reader sees the old content or the new, never a part."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:  # what a full disk has taken of it would be in the way of others
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> dict[str, object] | None:

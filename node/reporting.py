@@ -44,10 +44,11 @@ class Reporter:
         if self.credentials.serving_key:
             on_serving_key(self.credentials.serving_key)
         async with ControlPlane(self._boot.control_plane_url) as control_plane:
-            registration = await self._register(control_plane)
-            on_serving_key(registration.serving_key)
-            interval_s = registration.heartbeat_interval_s or self._boot.heartbeat_interval_s
-            await self._heartbeat(control_plane, registration.worker_token, interval_s)
+            while True:
+                registration = await self._register(control_plane)
+                on_serving_key(registration.serving_key)
+                interval_s = registration.heartbeat_interval_s or self._boot.heartbeat_interval_s
+                await self._heartbeat(control_plane, registration.worker_token, interval_s)
 
     async def report_failure(self, reason: str, *, within_s: float) -> None:
         """Tell the control plane once why this machine can not serve. Best effort: the status file says it too."""
@@ -63,34 +64,54 @@ class Reporter:
             log.warning("the failure could not be reported: %s", error)
 
     async def _register(self, control_plane: ControlPlane) -> Registration:
+        """With the worker token and, where that is refused, with the bootstrap token: a control plane of a time before this agent
+        registered knows no other.
+        """
         known_token = self.credentials.worker_token
+        tokens = [*([known_token] if known_token else []), self._boot.bootstrap_token]
         backoff = Backoff()
         while True:
             try:
-                registration = await control_plane.register(
-                    known_token or self._boot.bootstrap_token, self._registration()
-                )
+                registration = await control_plane.register(tokens[0], self._registration())
+                self._keep(registration)
             except Unreachable as error:
                 delay_s = backoff.next_delay_s(error)
                 log.warning("registration: %s; again in %.1f s", error, delay_s)
                 await asyncio.sleep(delay_s)
             except Refused as error:
+                if error.is_of_token and len(tokens) > 1:
+                    tokens.pop(0)
+                    continue
                 if known_token is None:
                     raise RegistrationRefused(f"the control plane refused the registration ({error.status})") from None
                 raise
             else:
-                self.credentials = self._store.keep(
-                    self.credentials, worker_token=registration.worker_token, serving_key=registration.serving_key
-                )
                 log.info("registered instance %s as %s", self._boot.instance_id, self.credentials.worker_id)
                 return registration
 
+    def _keep(self, registration: Registration) -> None:
+        """Raises Unreachable where they cannot be written: the same nonce asked again gives the same ones."""
+        try:
+            self.credentials = self._store.keep(
+                self.credentials, worker_token=registration.worker_token, serving_key=registration.serving_key
+            )
+        except OSError as error:
+            raise Unreachable(f"what it answered cannot be written: {error.strerror}") from None
+
     async def _heartbeat(self, control_plane: ControlPlane, token: str, interval_s: float) -> None:
+        """Returns when a heartbeat is refused after one that was taken: registering again may help. Raises Refused before."""
         backoff = Backoff()
+        is_taken = False
         while True:
             phase = self._phases.next_report()
             try:
                 await control_plane.heartbeat(token, self._beat(phase))
+            except Refused as error:
+                if not is_taken:
+                    raise
+                self._phases.report_failed()
+                log.warning("heartbeat: %s; registering again", error)
+                return
             except Unreachable as error:
                 self._phases.report_failed()
                 delay_s = backoff.next_delay_s(error)
@@ -98,6 +119,7 @@ class Reporter:
                 await asyncio.sleep(delay_s)
             else:
                 backoff.reset()
+                is_taken = True
                 self._phases.reported()
                 await self._phases.wait_entered(interval_s)
 

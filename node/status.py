@@ -5,6 +5,7 @@ The kernel drops the lock with the process, so no crash leaves a stale one.
 """
 
 import fcntl
+import logging
 import os
 import time
 from datetime import UTC, datetime
@@ -35,8 +36,15 @@ def take_lock(home: Path, *, wait_s: float = LOCK_WAIT_S) -> int | None:
             return descriptor
 
 
+log = logging.getLogger(__name__)
+
+
 class Status:
-    """What anyone on this machine may know about the agent; replaced atomically at each change."""
+    """What anyone on this machine may know about the agent; replaced atomically at each change.
+
+    Made where it can be written: nobody would find an agent that says nothing of itself. From then on a full disk stops nothing:
+    what it refuses is written by `catch_up`.
+    """
 
     def __init__(self, home: Path, *, generation: int, machine_key: str) -> None:
         self._path = home / STATUS_FILE
@@ -53,7 +61,8 @@ class Status:
             "state": "starting",
             "error": None,
         }
-        self._write()
+        self._is_behind = False
+        write_json(self._path, self._facts)
 
     def listening(self, host: str, port: int) -> None:
         self._facts |= {"host": host, "port": port}
@@ -64,8 +73,19 @@ class Status:
         self._facts |= {"state": state, "error": error}
         self._write()
 
+    def catch_up(self) -> None:
+        if self._is_behind:
+            self._write()
+
     def _write(self) -> None:
-        write_json(self._path, self._facts)
+        try:
+            write_json(self._path, self._facts)
+        except OSError as error:
+            if not self._is_behind:
+                log.warning("%s cannot be written: %s", STATUS_FILE, error.strerror)
+            self._is_behind = True
+        else:
+            self._is_behind = False
 
 
 def _last_port(path: Path) -> int | None:

@@ -1,11 +1,13 @@
 """What no real cloud offers, under `/sim`: the ledger, faults, and hands that reach into the data centre."""
 
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from aiohttp import web
 
 from simcloud import knobs
+from simcloud.calls import Calls, rate_of
 from simcloud.catalogue import Offers
 from simcloud.clock import Clock
 from simcloud.cloud import Cloud
@@ -30,7 +32,9 @@ class Admin:
         fleet: Fleet,
         inference: InferenceLedger,
         clock: Clock,
+        calls: Calls,
     ) -> None:
+        self._calls = calls
         self._database = database
         self._cloud = cloud
         self._faults = faults
@@ -42,6 +46,9 @@ class Admin:
         return [
             web.get("/sim/ledger", self._ledger),
             web.get("/sim/inference", self._inference_ledger),
+            web.get("/sim/calls", self._count_calls),
+            web.put("/sim/rate", self._limit_rate),
+            web.delete("/sim/rate", self._lift_rate),
             web.get("/sim/faults", self._list_faults),
             web.post("/sim/faults", self._add_fault),
             web.delete("/sim/faults", self._remove_faults),
@@ -68,6 +75,18 @@ class Admin:
         except ValueError as error:
             raise Malformed("limit is a number") from error
         return json_response(self._inference.shown(request.query.get("machine_id"), max(0, limit)))
+
+    async def _count_calls(self, _request: web.Request) -> web.Response:
+        return json_response(self._calls.shown())
+
+    async def _limit_rate(self, request: web.Request) -> web.Response:
+        rate = rate_of(await json_body(request))
+        self._calls.limit(rate)
+        return json_response(asdict(rate))
+
+    async def _lift_rate(self, _request: web.Request) -> web.Response:
+        self._calls.limit(None)
+        return json_response({})
 
     async def _list_faults(self, _request: web.Request) -> web.Response:
         return json_response({"faults": [rule.shown() for rule in self._faults.all()]})
@@ -129,6 +148,7 @@ class Admin:
         """As on the first day: nothing made, nothing owed, no faults, the first price list."""
         self._fleet.clear()
         self._faults.remove(None)
+        self._calls.clear()
         self._inference.clear()
         self._database.wipe()
         self._cloud.offers.seed()

@@ -122,16 +122,25 @@ class Agent:
         return self._began is not None and self.phase == PHASES[-1]
 
     async def run(self) -> None:
-        """Until cancelled, or until the control plane refuses it (raises Refused)."""
+        """Until cancelled, or until the control plane refuses it (raises Refused).
+
+        One whose heartbeat is refused registers again, once: its control plane may be of a time before it registered.
+        """
         await asyncio.sleep(self.delay_s)
         await self._register()
         self._began = time.monotonic()
         failures = 0
+        is_taken = True
         while True:
             reported = self.phase
             answer = await self._post("heartbeat", self.identity.worker_token or "", self._heartbeat(reported))
             if answer.status in (401, 404):
-                raise Refused("heartbeat")
+                if not is_taken:
+                    raise Refused("heartbeat")
+                is_taken = False
+                await self._register()
+                continue
+            is_taken = is_taken or answer.status == 200
             failures = 0 if answer.status == 200 else failures + 1
             await asyncio.sleep(self._backoff_s(failures) if failures else self._until_next_beat_s(reported))
 

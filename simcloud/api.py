@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from simcloud.calls import Calls
 from simcloud.catalogue import ZONES
 from simcloud.clock import Clock
 from simcloud.cloud import Cloud, Order
@@ -24,25 +25,27 @@ USER_DATA_LIMIT = 64 << 10
 
 
 class CloudApi:
-    def __init__(self, cloud: Cloud, faults: Faults, clock: Clock, address: tuple[str, int]) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, clock: Clock, address: tuple[str, int], *, calls: Calls) -> None:
         self._cloud = cloud
+        self._calls = calls
         self._faults = faults
         self._clock = clock
         self._address = address
 
     def routes(self) -> list[web.RouteDef]:
+        counted = self._calls.counted
         return [
-            web.get("/v1/zones", self._zones),
-            web.get("/v1/types", self._types),
-            web.get("/v1/instances", self._list),
-            web.post("/v1/instances", self._create),
-            web.get("/v1/instances/{id}", self._describe),
-            web.delete("/v1/instances/{id}", self._delete),
-            web.post("/v1/instances/{id}/reinstall", self._reinstall),
-            web.post("/v1/instances/{id}/restart-agent", self._restart_agent),
-            web.get("/v1/volumes", self._list_volumes),
-            web.delete("/v1/volumes/{id}", self._delete_volume),
-            web.get("/v1/usage/{id}", self._usage),
+            web.get("/v1/zones", counted("zones", self._zones)),
+            web.get("/v1/types", counted("types", self._types)),
+            web.get("/v1/instances", counted("list", self._list)),
+            web.post("/v1/instances", counted("create", self._create)),
+            web.get("/v1/instances/{id}", counted("describe", self._describe)),
+            web.delete("/v1/instances/{id}", counted("delete", self._delete)),
+            web.post("/v1/instances/{id}/reinstall", counted("reinstall", self._reinstall)),
+            web.post("/v1/instances/{id}/restart-agent", counted("restart_agent", self._restart_agent)),
+            web.get("/v1/volumes", counted("volumes", self._list_volumes)),
+            web.delete("/v1/volumes/{id}", counted("delete_volume", self._delete_volume)),
+            web.get("/v1/usage/{id}", counted("usage", self._usage)),
         ]
 
     async def _zones(self, _request: web.Request) -> web.Response:

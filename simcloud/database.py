@@ -77,16 +77,18 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing. Nested use joins the outer transaction."""
-        if self._connection.in_transaction:
+        is_nested = self._connection.in_transaction
+        if is_nested:
             yield
             return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # on a full disk SQLite has rolled it back by itself
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def rows(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return [dict(row) for row in self._connection.execute(sql, parameters)]

@@ -56,13 +56,16 @@ class Resident:
 
 
 class HttpControlPlane:
-    """One session for all agents: a bounded number of connections, whatever the number of machines."""
+    """One session for all agents: a bounded number of connections, whatever the number of machines. A simulated network has no
+    proxy.
+    """
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=30.0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
         )
 
     async def post(self, url: str, token: str, body: dict[str, Any]) -> Answer:

@@ -62,9 +62,9 @@ class InferenceLedger:
             return
         places = ", ".join("?" * len(COLUMNS))
         rows = [tuple(getattr(entry, column) for column in COLUMNS) for entry in self._dirty.values()]
-        self._dirty.clear()
         with self._database.transaction():
             self._database.run_many(f"INSERT OR REPLACE INTO inference_requests VALUES ({places})", rows)  # noqa: S608
+        self._dirty.clear()
 
     def clear(self) -> None:
         self._dirty.clear()

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from simcloud.admin import Admin
 from simcloud.api import CloudApi
+from simcloud.calls import Calls
 from simcloud.clock import Clock
 from simcloud.cloud import Cloud, Pace
 from simcloud.database import Database
@@ -66,13 +67,16 @@ async def _serve(
     cloud = Cloud(database, clock, configuration.pace, fleet)
     faults = Faults(database, configuration.seed)
     inference = InferenceLedger(database, clock)
+    calls = Calls()
     app = web.Application(
         middlewares=[errors_as_json, token_required(configuration.token, open_paths=OPEN_PATHS)],
         client_max_size=BODY_LIMIT_BYTES,
     )
     app.router.add_get("/health", _health)
-    app.router.add_routes(CloudApi(cloud, faults, clock, (configuration.advertised_host, port)).routes())
-    admin = Admin(database=database, cloud=cloud, faults=faults, fleet=fleet, inference=inference, clock=clock)
+    app.router.add_routes(CloudApi(cloud, faults, clock, (configuration.advertised_host, port), calls=calls).routes())
+    admin = Admin(
+        database=database, cloud=cloud, faults=faults, fleet=fleet, inference=inference, clock=clock, calls=calls
+    )
     app.router.add_routes(admin.routes())
     app.router.add_routes(Inference(fleet, inference).routes())
     logging.getLogger("aiohttp.server").addFilter(MalformedRequests())

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from models.base.foreign_variables import leave_out
 from models.base.signals import restore_signals
 from tests import leftovers
+from tests.durations import FilesInOrder, longest_first
 from tests.loopback import loopback_only
+from tests.memory import folder_in_memory
 from tests.needs import REQUIRE_ALL
 
 if TYPE_CHECKING:  # a test that needs no server does not load their libraries
@@ -29,27 +32,16 @@ settings.load_profile("any machine")
 
 restore_signals()  # for what tests start: `nohup make test &` must not make their Ctrl-C deaf
 
-LONGEST_FIRST = (
-    "fuzz/test_openapi.py",
-    "embedded/test_up.py",
-    "workflow/test_instance_refusals.py",
-    "workflow/test_instance_commands.py",
-    "cli/test_cli_deploy.py",
-    "inference/test_outages.py",
-    "workflow/test_instances.py",
-    "workflow/test_instance_holds.py",
-    "node/test_life.py",
-    "node/test_local_crashes.py",
-)
-"""Files that take half a minute or more: where files are dealt out to several processes, none of them may come last."""
-
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestPostgres]:
     """A PostgreSQL server of this session; `database` is what most tests want."""
     from tests.servers import running_postgres
 
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with (
+        folder_in_memory("postgres", tmp_path_factory.mktemp("postgres")) as home,
+        running_postgres(home) as server,
+    ):
         yield server
 
 
@@ -108,16 +100,19 @@ def _this_machine_only() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_developer() -> Iterator[None]:
-    """A `QUARTERDECK_*` variable of the shell must not decide what a test sees."""
+    """A `QUARTERDECK_*` variable of the shell must not decide what a test sees, nor what libraries read there."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("QUARTERDECK_")}
+    kept |= leave_out(os.environ)
     yield
     os.environ.update(kept)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    tests = Path(__file__).parent
-    items.sort(key=lambda item: places.get(item.path.relative_to(tests).as_posix(), len(places)))
+    longest_first(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesInOrder:
+    return FilesInOrder(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

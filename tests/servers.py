@@ -2,7 +2,6 @@
 
 import itertools
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from models.migrations import upgrade
 from models.settings.derived import OWNER_ROLE, DatabaseRole, as_owner, as_role
+from tests.embedded.driver import forget
 from tests.patience import GIVE_UP_S
 from workers.embedded import postgres, processes
 from workers.embedded.ports import free_port
@@ -28,8 +28,10 @@ STARTUP_TIMEOUT_S = GIVE_UP_S
 TEMPLATE = "quarterdeck_template"
 MIGRATOR = "quarterdeck_migrator"
 """Logs in, and has no right to anything before it becomes the owner role. No superuser: no test has more rights than it names."""
-PER_TEST_CLUSTER = {"fsync": "off", "max_connections": "250", "scram_iterations": "1", "authentication_timeout": "5s"}
-"""A test database need not survive a power cut; it does survive a kill -9. Thousands of sign-ins with passwords that nobody could
+PER_TEST_CLUSTER = {
+    "fsync": "off", "max_wal_size": "64MB", "max_connections": "250", "scram_iterations": "1", "authentication_timeout": "5s",
+}  # fmt: skip
+"""It lies in memory, where its log is to stay small. A test database need not survive a power cut; it does survive a kill -9. Thousands of sign-ins with passwords that nobody could
 guess need not be slow, and one that a test broke off half-way must not hold up the end of its database for a minute.
 """
 
@@ -134,7 +136,7 @@ def running_postgres(home: Path) -> Iterator[TestPostgres]:
         with running(server.process(home / "postgres.log"), server.is_ready):
             yield TestPostgres(server)
     finally:
-        shutil.rmtree(server.folder)  # for root it may lie elsewhere than below `home`
+        forget(home)  # for root it may lie elsewhere than below `home`
 
 
 @contextmanager

@@ -7,13 +7,16 @@ import argparse
 import gc
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-CANNOT_START = 2
-OUR_PACKAGES = frozenset({"api", "workflows", "activities", "workers", "models", "cli", "simcloud", "node"})
+NOT_READ, CANNOT_START = 1, 2
+OUR_PACKAGES = frozenset({"api", "workflows", "activities", "delivery", "workers", "models", "cli", "simcloud", "node"})
 EXPECTED = frozenset({"SettingsError", "StartError", "TemporalUnreachable", "OperationalError"})
 """Failures whose message a person can act on. By name, since their modules may not have been importable."""
 
@@ -21,10 +24,13 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def _up(_options: argparse.Namespace) -> int:
-    from models.settings import load_settings
-    from workers.embedded.up import up
+    from models.base.signals import ending_when_told
 
-    return up(load_settings())
+    with ending_when_told():
+        from models.settings import load_settings
+        from workers.embedded.up import up
+
+        return up(load_settings())
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -44,7 +50,21 @@ def _down(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from workers.embedded.doctor import doctor
 
-    return doctor(as_json=options.json)
+    return doctor(as_json=options.json, left_out=options.left_out)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from models.settings import load_settings
+    from workers.embedded.backup import backup
+
+    return backup(load_settings(), options.file, as_json=options.json)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from models.settings import load_settings
+    from workers.embedded.restore import restore
+
+    return restore(load_settings(), options.file, as_json=options.json)
 
 
 def _migrate(_options: argparse.Namespace) -> int:
@@ -60,25 +80,32 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "status": (_status, "what of the stack runs"),
     "down": (_down, "stop the stack of this home"),
     "doctor": (_doctor, "check this machine and this configuration"),
+    "backup": (_backup, "save this home to a file, while the stack runs or not"),
+    "restore": (_restore, "make an empty home what a backup was"),
     "migrate": (_migrate, "bring the database to this version"),
 }
 PROGRAMS: dict[str, tuple[str, str]] = {
     "worker": ("workers.worker", "run a worker process"),
     "api": ("api.__main__", "run the API"),
     "bootstrap": ("workers.bootstrap", "seeds, organization, superadmin, API key"),
+    "machines": ("workers.machines", "machines at providers that belong to nobody, and the way to end one"),
     "record": ("workers.record", "record workflow histories for the replay tests"),
 }
 """Programs with options of their own: `main(arguments) -> int` of the module is called."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    left_out = _settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a character gets `?`, not a traceback
     try:
         if words and words[0] in PROGRAMS:
             return int(_loaded(PROGRAMS[words[0]][0]).main(words[1:]))
-        options = _parser().parse_args(words)
-        return COMMANDS[options.command][0](options)
+        options = _parser().parse_args(words, argparse.Namespace(left_out=left_out))
+        return _read_to_its_end(COMMANDS[options.command][0], options)
     except _WrongUsage as error:
         return _refuse(str(error), "USAGE", as_json=as_json, before=error.usage)
     except ModuleNotFoundError as error:
@@ -94,6 +121,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if EXPECTED.isdisjoint(kind.__name__ for kind in type(error).__mro__):
             raise
         return _refuse(str(error).strip().splitlines()[0], "CANNOT_START", as_json=as_json)
+
+
+def _settle() -> dict[str, str]:
+    """See `models.base.foreign_variables`, of which there may be another one on the way to ours."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from models.base import foreign_variables
+
+    del sys.path[0]
+    return foreign_variables.settle()
+
+
+def _read_to_its_end(command: Command, options: argparse.Namespace) -> int:
+    """The exit status of the command; 1 where nobody read all that it said (`quarterdeck status | head -1`)."""
+    try:
+        status = command(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still in the buffer at the end
+        return NOT_READ
+    return status
 
 
 def _loaded(module: str) -> ModuleType:
@@ -142,8 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in (COMMANDS | PROGRAMS).items():
         command = commands.add_parser(name, help=text, description=text)
-        if name in {"status", "down", "doctor"}:
+        if name in {"status", "down", "doctor", "backup", "restore"}:
             command.add_argument("--json", action="store_true", help="as JSON")
+        if name in {"backup", "restore"}:
+            command.add_argument("file", type=Path, metavar="FILE", help="the backup")
         if name == "down":
             command.add_argument(
                 "--instances", action="store_true", help="end the served instances of this machine too"
@@ -152,4 +202,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from models.base.leaving import leave
+
+    leave(main())

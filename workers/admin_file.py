@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from models.base.durable import flush_folder
 from models.base.private_files import NotPrivate, read_private
 
 FIELDS = ("email", "password", "api_key", "api_url")
@@ -52,7 +53,7 @@ class AdminFile:
 
     def publish(self) -> None:
         self._pending.replace(self.path)
-        _flush_folder(self.path.parent)
+        flush_folder(self.path.parent)
 
     def discard_pending(self) -> None:
         self._pending.unlink(missing_ok=True)
@@ -68,7 +69,7 @@ class AdminFile:
         beside = self.path.with_name(f"{self.path.name}.new")
         _write(beside, AdminCredentials(current.email, current.password, current.api_key, api_url, temporal_ui_url))
         beside.replace(self.path)
-        _flush_folder(self.path.parent)
+        flush_folder(self.path.parent)
 
 
 def _read(path: Path) -> AdminCredentials | None:
@@ -97,12 +98,4 @@ def _write(path: Path, credentials: AdminCredentials) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_folder(path.parent)

@@ -1,9 +1,10 @@
 """`python -m workers bootstrap --admin-file PATH`: a migrated database becomes an installation that someone can sign in to.
 
-Run at every start, after the migrations. It adds what is missing (`models.repositories.seeding`), and on the first start of all
-creates the organization and its administrator. Run again it changes nothing and prints nothing; killed anywhere, the next run
-finishes the work with the same credentials (`workers.admin_file`). Password and key are printed only to a terminal or to who asks
-for them: what a container prints is kept in a log.
+Run at every start, after the migrations. It adds what is missing (`models.repositories.fleet.seeding`), and on the first
+start of all creates the organization and its administrator. Run again it changes nothing of that and prints nothing; killed
+anywhere, the next run finishes the work with the same credentials (`workers.admin_file`). Password and key are printed only
+to a terminal or to who asks for them: what a container prints is kept in a log. Every run looks at the served instances of
+this machine (`workers.first_look`).
 """
 
 import argparse
@@ -14,16 +15,17 @@ from pathlib import Path
 
 import psutil
 
-from models.base.errors import AppError
+from models.base.errors import AppError, ProviderUnavailable
 from models.domain.identity.api_keys import ApiKeyText, new_api_key
 from models.domain.identity.passwords import hash_password, new_password
-from models.migrations import current_revision, head_revision
-from models.repositories import founding
+from models.migrations import is_current
 from models.repositories.database import Database
-from models.repositories.seeding import Host, seed
+from models.repositories.fleet.seeding import Host, seed
+from models.repositories.identity import founding
 from models.settings import Settings, SettingsError, load_settings
 from models.settings.derived import admin_url, as_owner, public_url, temporal_ui_url
 from workers.admin_file import NOT_SET, AdminCredentials, AdminFile, AdminFileError
+from workers.first_look import report_dead_agents
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -59,7 +61,7 @@ async def bootstrap(settings: Settings, file: AdminFile) -> AdminCredentials | N
     Raises SettingsError, AdminFileError, OSError (the file cannot be written: then nothing was committed), AppError.
     """
     url = as_owner(admin_url(settings))
-    database = Database(url, pool_size=1, application_name="quarterdeck bootstrap")
+    database = Database(url, pool_size=1, application_name="quarterdeck-bootstrap")
     try:
         async with database.system() as session:
             await founding.lock(session)
@@ -81,6 +83,7 @@ async def bootstrap(settings: Settings, file: AdminFile) -> AdminCredentials | N
         if pending is not None:
             async with database.system() as session:
                 is_good = await founding.knows_api_key(session, ApiKeyText(pending.api_key))
+        await _look_at_served_instances(settings, database)
     finally:
         await database.close()
     if is_good:
@@ -89,6 +92,14 @@ async def bootstrap(settings: Settings, file: AdminFile) -> AdminCredentials | N
         file.discard_pending()
     file.update_addresses(api_url=public_url(settings), temporal_ui_url=temporal_ui_url(settings))
     return pending if is_good else None
+
+
+async def _look_at_served_instances(settings: Settings, database: Database) -> None:
+    """What cannot be looked at is said, and stops nobody: their owners find out by themselves, later."""
+    try:
+        await report_dead_agents(database, settings)
+    except ProviderUnavailable as error:
+        sys.stderr.write(f"bootstrap: the served instances cannot be looked at: {error.message}\n")
 
 
 def _intended(settings: Settings, file: AdminFile) -> AdminCredentials:
@@ -108,7 +119,7 @@ def _intended(settings: Settings, file: AdminFile) -> AdminCredentials:
 
 
 async def _refuse_other_schema(url: str) -> None:
-    if await asyncio.to_thread(current_revision, url) != head_revision():
+    if not await asyncio.to_thread(is_current, url):
         raise SettingsError("the database is not at this version's schema; run `quarterdeck migrate` first")
 
 

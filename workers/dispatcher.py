@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from activities.runtime.delivery import OutboxDelivery
 from models.base.errors import AppError
 from models.contracts.outbox import OutboxMessage
 from models.repositories import outbox
@@ -27,10 +27,15 @@ LONGEST_WAIT_S = 2.0
 LONGEST_DELAY_S = 30.0
 
 
+class Delivery(Protocol):
+    async def deliver(self, message: OutboxMessage) -> None:
+        """Returns once the workflow has the message. Raises AppError."""
+
+
 class Dispatcher:
     """Runs until cancelled. Any number of processes may run one: claims skip what another holds."""
 
-    def __init__(self, database: Database, url: str, delivery: OutboxDelivery) -> None:
+    def __init__(self, database: Database, url: str, delivery: Delivery) -> None:
         self._database, self._delivery = database, delivery
         self._wake = asyncio.Event()
         self._listener = Listener(url, "outbox", on_connected=self._woken, on_round=self._heard)

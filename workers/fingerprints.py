@@ -1,8 +1,9 @@
-"""The sequence of commands that each workflow's source can issue, in source order: changing it may break what is running.
+"""The commands that each workflow's source can issue, in source order, and what it decides by: changing it may break what runs.
 
 Replay proves it for the paths that were recorded; the fingerprint also sees a path that was not, and names the change.
 Read from the source with `ast`, so no import and no server: calls that become commands in a history (activities, children,
-timers, patches, signals to others, continue-as-new, attribute updates), with the callable, the option set and the function.
+timers, patches, signals to others, continue-as-new, attribute updates), with the callable, a child's id, the option set and the
+function. What is decided by outside the folder is in `workers/steering.py`.
 
 `python -m workers.fingerprints` compares with `tests/replay/fingerprints.json` and prints the difference;
 `python -m workers.fingerprints --write` accepts it.
@@ -16,6 +17,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
+
+from workers.steering import steering
 
 ROOT: Final = Path(__file__).parent.parent
 WORKFLOWS: Final = ROOT / "workflows"
@@ -46,14 +49,15 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def fingerprints(folder: Path = WORKFLOWS) -> Fingerprints:
-    """`module::Class` or `module::function` -> its commands; definitions without any are left out, workflows never.
+    """`module::Class` or `module::function` -> its commands; definitions without any are left out, workflows never. Of the domain
+    and the contracts, `module::function` -> its source.
 
     A call of a function of the folder that itself issues commands is listed as `-> name`, by name alone: two functions of
     one name may make an entry too many, never one too few.
     """
     trees = {str(path.relative_to(folder.parent)): ast.parse(path.read_text()) for path in sorted(folder.rglob("*.py"))}
     issuing = _issuing(trees.values())
-    found: Fingerprints = {}
+    found: Fingerprints = steering(folder)
     for module, tree in trees.items():
         for definition in tree.body:
             if isinstance(definition, ast.ClassDef | Function):
@@ -72,9 +76,9 @@ def difference(expected: Fingerprints, actual: Fingerprints) -> str:
         return ""
     return "\n".join(
         [
-            "The commands of a workflow changed. A running one replays its history against this source and stops with a",
-            "nondeterminism error where they differ. If such workflows may be running: guard the change with",
-            "workflow.patched(…) and keep the old branch. Then accept it:",
+            "The commands of a workflow changed, or what it decides by. A running one replays its history against this",
+            "source and stops with a nondeterminism error where the commands then differ. If such workflows may be running:",
+            "guard the change with workflow.patched(…) and keep the old branch. Then accept it:",
             f"    {REGENERATE}",
             "",
             *lines,
@@ -127,8 +131,9 @@ def _command(call: ast.Call) -> str | None:
     if kind is None or owner not in {"workflow", "asyncio"} or (owner == "asyncio" and attribute != "sleep"):
         return None
     target = ast.unparse(call.args[0]) if call.args and kind not in {"timer", "continue_as_new"} else ""
-    options = [ast.unparse(word.value) for word in call.keywords if word.arg is None]
-    return f"{kind}({', '.join([*filter(None, [target]), *(f'**{each}' for each in options)])})"
+    ids = [f"id={ast.unparse(word.value)}" for word in call.keywords if kind == "child" and word.arg == "id"]
+    options = [f"**{ast.unparse(word.value)}" for word in call.keywords if word.arg is None]
+    return f"{kind}({', '.join([*filter(None, [target]), *ids, *options])})"
 
 
 def _is_workflow(definition: ast.AST) -> bool:
@@ -143,7 +148,7 @@ def _listing(given: Fingerprints) -> list[str]:
 def main(arguments: list[str]) -> int:
     actual = fingerprints()
     if arguments == ["--write"]:
-        BASELINE.write_text(json.dumps(actual, indent=1) + "\n")
+        BASELINE.write_text(json.dumps(actual, indent=1, sort_keys=True) + "\n")
         return 0
     changed = difference(baseline(), actual)
     if changed:

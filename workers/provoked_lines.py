@@ -8,6 +8,7 @@ from typing import Final
 
 from temporalio.exceptions import ApplicationError
 
+from activities import outside
 from activities.runtime import callers, codec, refusal
 from activities.runtime.line_limit import LineLimit, text_of
 
@@ -37,6 +38,7 @@ def _chain(failure: BaseException | None) -> Iterator[BaseException]:
 LIMITED: Final[dict[str, Callable[[logging.LogRecord], str | None]]] = {
     codec.__name__: text_of,
     callers.__name__: text_of,
+    outside.__name__: text_of,  # provoked by nobody, and repeated with each call for as long as a proxy is away
     "temporalio.activity": refusal_in,
     "temporalio.worker._workflow": refusal_in,
     "temporalio.worker._workflow_instance": refusal_in,

@@ -1,49 +1,32 @@
-"""The only list of what runs where, task queue -> workflows and activities, and of which workflow may call which activity."""
+"""Everything that runs on a worker, joined from the families: which there are, listing `workers/families` says."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from temporalio.worker import Interceptor
 
-from activities.instances import InstanceActivities
-from activities.machines import MachineActivities
-from activities.pending_calls import PendingCallActivities
 from activities.runtime.callers import Caller, CallersOnly
-from activities.runtime.codec import is_scheduled_run
-from activities.samples import SampleActivities
-from activities.sweeper import SweeperActivities
-from models.contracts.task_queues import TaskQueue
-from models.contracts.workflow_ids import SAMPLES, SWEEPER, instance_workflow_id, parse_instance_workflow_id
-from workflows.instances import InstanceWorkflow
-from workflows.samples import SamplesWorkflow
-from workflows.sweeper import SweeperWorkflow
+from models.base.listing import exported
+from models.contracts.owner_kinds import OwnerKinds
+from models.contracts.schedules import ScheduleKinds
+from workers import families
+from workers.family import QueueRegistration, StandingWorkflow, WorkerFamily
+from workers.spine import SPINE
 
-WORKFLOWS: tuple[type, ...] = (InstanceWorkflow, SamplesWorkflow, SweeperWorkflow)
+FAMILIES: Final = (SPINE, *exported(families, "FAMILY", WorkerFamily))
 
-Activity = Callable[..., Any]
+OWNER_KINDS: Final = OwnerKinds(kind for family in FAMILIES for kind in family.owners)
 
+SCHEDULE_KINDS: Final = ScheduleKinds(kind for family in FAMILIES for kind in family.schedules)
 
-def is_owner_of_instance(workflow_id: str) -> bool:
-    """Whether it is the id that we give: other spellings of it would be other workflows."""
-    instance_id = parse_instance_workflow_id(workflow_id)
-    return instance_id is not None and instance_workflow_id(instance_id) == workflow_id
+WORKFLOWS: Final = tuple(workflow for family in FAMILIES for workflow in family.workflows)
 
+QUEUES: Final = tuple(dict.fromkeys(name for family in FAMILIES for name in family.queues))
+"""What a worker can be told to serve. Told nothing, it serves all that needs no credentials."""
 
-def _alone(expected: str) -> Callable[[str], bool]:
-    """The one workflow of that id, or a run of the schedule of that id."""
-    return lambda workflow_id: workflow_id == expected or is_scheduled_run(workflow_id, expected)
-
-
-OWNER_OF_INSTANCE: Final = Caller("Instance", is_owner_of_instance, parse_instance_workflow_id)
 CALLED_BY: Final[Mapping[type, Caller]] = {
-    InstanceActivities: OWNER_OF_INSTANCE,
-    MachineActivities: OWNER_OF_INSTANCE,
-    PendingCallActivities: OWNER_OF_INSTANCE,
-    SweeperActivities: Caller("Sweeper", _alone(SWEEPER)),
-    SampleActivities: Caller("Samples", _alone(SAMPLES)),
+    activities: caller for family in FAMILIES for activities, caller in family.called_by.items()
 }
-"""Each class of activities with the workflow whose code calls them; tests/architecture/test_callers.py compares them."""
 
 
 def activity_names(activities: type) -> list[str]:
@@ -62,44 +45,14 @@ def interceptors() -> list[Interceptor]:
     return [CallersOnly(CALLERS)]
 
 
-@dataclass(frozen=True)
-class QueueRegistration:
-    """What one worker polls for. Activities are bound methods: their dependencies are in them."""
-
-    queue: str
-    workflows: Sequence[type] = ()
-    activities: Sequence[Activity] = field(default_factory=tuple)
+def standing_of(queues: Iterable[str]) -> list[StandingWorkflow]:
+    """What a worker of these queues sees to: each goes with a queue that its family serves."""
+    return [one for queue in queues for family in FAMILIES for one in family.standing(queue)]
 
 
-def orchestration(instances: InstanceActivities) -> QueueRegistration:
-    """All workflows, with what they call as local activities: short transactions, and a look at a call of their own."""
-    return QueueRegistration(
-        TaskQueue.ORCHESTRATION,
-        WORKFLOWS,
-        (
-            instances.load_instance,
-            instances.freeze_machine_spec,
-            instances.project_instance,
-            PendingCallActivities().look_at_pending_call,
-        ),
-    )
-
-
-def records(instances: InstanceActivities, sweeper: SweeperActivities, samples: SampleActivities) -> QueueRegistration:
-    """Database work that takes longer than a transaction."""
-    return QueueRegistration(TaskQueue.RECORDS, (), (instances.await_drained, sweeper.sweep, samples.keep_samples))
-
-
-def machines(queue: str, provider: MachineActivities) -> QueueRegistration:
-    """One provider: `cloud-<provider>`, or `runner@<host>` for this host."""
-    return QueueRegistration(
-        queue,
-        (),
-        (
-            provider.create_machine,
-            provider.await_machine,
-            provider.describe_machine,
-            provider.restart_machine,
-            provider.remove_machine,
-        ),
-    )
+def joined(registrations: Iterable[QueueRegistration]) -> list[QueueRegistration]:
+    """One for each queue, whoever serves something on it."""
+    found: dict[str, QueueRegistration] = {}
+    for one in registrations:
+        found[one.queue] = found[one.queue].joined(one) if one.queue in found else one
+    return list(found.values())

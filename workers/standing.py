@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.runtime.delivery import OWNER_TASK_TIMEOUT, RPC_TIMEOUT
-from models.contracts.rounds import RoundsInput
+from delivery.outbox import OWNER_TASK_TIMEOUT, RPC_TIMEOUT
 from models.contracts.search_attributes import search_attributes
-from models.contracts.task_queues import TaskQueue
-from workflows.standing import STANDING, StandingWorkflow
+from workers.family import StandingWorkflow
 
 logger = logging.getLogger(__name__)
 
@@ -25,22 +24,28 @@ that is still running makes them again when it starts. To be removed once no suc
 """
 
 
-async def keep_standing(client: Client) -> None:
+async def keep_standing(client: Client, standing: Sequence[StandingWorkflow]) -> None:
     """Runs until cancelled, in any number of processes: starting what runs already changes nothing."""
+    is_first = True
     while True:
         try:
-            await ensure_standing(client)
+            await ensure_standing(client, standing, is_first=is_first)
+            is_first = False
         except RPCError as error:
             logger.warning("the standing workflows cannot be looked after (%s)", error.status.name)
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def ensure_standing(client: Client) -> None:
-    """One look: deletes the former schedules, starts what does not run. Raises RPCError while Temporal does not answer."""
-    for schedule_id in FORMER_SCHEDULES:
-        await _delete_schedule(client, schedule_id)
-    for one in STANDING:
-        await _start(client, one)
+async def ensure_standing(client: Client, standing: Sequence[StandingWorkflow], *, is_first: bool = False) -> None:
+    """One look: deletes the former schedules, starts what does not run. Raises RPCError while Temporal does not answer.
+
+    `is_first`: of this process. What has waited since the installation was stopped looks now.
+    """
+    for one in standing:
+        if one.id in FORMER_SCHEDULES:
+            await _delete_schedule(client, one.id)
+    for one in standing:
+        await start_standing(client, one, asks=is_first)
 
 
 async def _delete_schedule(client: Client, schedule_id: str) -> None:
@@ -53,19 +58,26 @@ async def _delete_schedule(client: Client, schedule_id: str) -> None:
         logger.info("deleted the schedule %s: a standing workflow does its work", schedule_id)
 
 
-async def _start(client: Client, one: StandingWorkflow) -> None:
-    """A run of the former schedules may be at its one round meanwhile; rounds may run twice at once."""
+async def start_standing(client: Client, one: StandingWorkflow, *, asks: bool) -> None:
+    """Where it does not run. `asks` it for a round, if it can be asked. Raises RPCError.
+
+    A run of the former schedules may be at its one round meanwhile; rounds may run twice at once."""
+    look = one.look if asks else None
     await client.start_workflow(
         one.workflow,
-        RoundsInput(is_endless=True),
+        one.start,
         id=one.id,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        task_queue=TaskQueue.ORCHESTRATION,
+        task_queue=one.queue,
         task_timeout=OWNER_TASK_TIMEOUT,
         rpc_timeout=RPC_TIMEOUT,
-        search_attributes=search_attributes(resource_kind="standing", resource_id=one.id, surface="fleet"),
+        search_attributes=search_attributes(
+            resource_kind="standing", resource_id=one.id, surface=one.surface, provider=one.provider
+        ),
         memo={"about": one.summary},  # which passes from run to run, as the next two do not
         static_summary=one.summary,
         static_details=one.details,
+        start_signal=None if look is None else "look",
+        start_signal_args=[] if look is None else [look],
     )

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 
+import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -16,15 +17,15 @@ from activities.runtime.runs import know_runs
 from models.base.open_files import allow_open_files
 from models.base.signals import restore_signals
 from models.base.version import VERSION
-from models.contracts.task_queues import TaskQueue
 from models.settings import Settings, load_settings
 from models.settings.derived import check_home
-from workers.composition import QUEUES, WorkerObjects, compose, queues
+from workers.composition import compose, queues
 from workers.embedded.errors import StartError
+from workers.family import QueueRegistration, WorkerObjects
 from workers.namespace import claim_namespace, installation
 from workers.provoked_lines import few_provoked_lines
 from workers.readiness import announce_ready
-from workers.registry import QueueRegistration, interceptors
+from workers.registry import FAMILIES, QUEUES, interceptors, standing_of
 from workers.standing import keep_standing
 
 logger = logging.getLogger(__name__)
@@ -32,17 +33,6 @@ logger = logging.getLogger(__name__)
 GRACEFUL_SHUTDOWN = timedelta(seconds=3)
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a workflow's next task waits for the process that knows it: after a kill it goes to another one so soon."""
-
-CONCURRENT_WORKFLOW_TASKS = 12
-"""A task lasts as long as the short transactions in it. Those under way share one processor and one connection pool, and have to
-end within `OWNER_TASK_TIMEOUT`: a task that does not is done anew, which makes an overloaded worker slower still.
-"""
-
-CONCURRENT_ACTIVITIES = 200
-CACHED_WORKFLOWS = 300
-"""Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory: an owner in its
-sandbox takes a third of a megabyte (benchmarks/fleet.py).
-"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     restore_signals()
     allow_open_files()
     configure_logging(settings.log_level)
-    return asyncio.run(_run(settings, names))
+    return uvloop.run(_run(settings, names))
 
 
 async def _run(settings: Settings, names: set[str]) -> int:
@@ -70,7 +60,7 @@ async def _run(settings: Settings, names: set[str]) -> int:
     async with few_provoked_lines(), compose(settings) as objects:
         if not await _until(stop, _claim(objects)):
             return 0
-        registrations = queues(settings, objects, names)
+        registrations = queues(objects, names)
         async with contextlib.AsyncExitStack() as stack:
             for registration in registrations:
                 await stack.enter_async_context(make_worker(objects.client, registration))
@@ -82,7 +72,7 @@ async def _run(settings: Settings, names: set[str]) -> int:
 
 
 async def _claim(objects: WorkerObjects) -> None:
-    ours = await installation(objects.database)
+    ours = await installation(objects.databases.activities)
     await claim_namespace(objects.client, ours.id)
     know_runs(objects.client, ours.payloads_bound_since)
 
@@ -102,13 +92,18 @@ async def _until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> 
 
 
 def _begin_background(objects: WorkerObjects, registrations: Sequence[QueueRegistration]) -> list[asyncio.Task[None]]:
-    """The dispatcher and the standing workflows go with the workflows' queue."""
-    if not any(registration.queue == TaskQueue.ORCHESTRATION for registration in registrations):
-        return []
-    return [
-        asyncio.create_task(objects.dispatcher.run(), name="dispatcher"),
-        asyncio.create_task(keep_standing(objects.client), name="standing workflows"),
+    """What families have running beside their workflows; each queue has standing workflows of its own, or none."""
+    served = {workflow for registration in registrations for workflow in registration.workflows}
+    work = [
+        (name, begin(objects))
+        for family in FAMILIES
+        if not served.isdisjoint(family.workflows)
+        for name, begin in family.background.items()
     ]
+    standing = standing_of(registration.queue for registration in registrations)
+    if standing:
+        work.append(("standing workflows", keep_standing(objects.client, standing)))
+    return [asyncio.create_task(each, name=name) for name, each in work]
 
 
 async def _until_stopped(stop: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
@@ -126,6 +121,7 @@ async def _until_stopped(stop: asyncio.Event, background: Sequence[asyncio.Task[
 
 def make_worker(client: Client, registration: QueueRegistration) -> Worker:
     """A worker for one queue, with the plugin of its client."""
+    slots = registration.slots
     return Worker(
         client,
         task_queue=registration.queue,
@@ -133,9 +129,9 @@ def make_worker(client: Client, registration: QueueRegistration) -> Worker:
         workflows=list(registration.workflows),
         activities=list(registration.activities),
         interceptors=interceptors(),
-        max_concurrent_workflow_tasks=CONCURRENT_WORKFLOW_TASKS if registration.workflows else None,
-        max_concurrent_activities=CONCURRENT_ACTIVITIES,
-        max_cached_workflows=CACHED_WORKFLOWS if registration.workflows else 0,
+        max_concurrent_workflow_tasks=slots.workflow_tasks if registration.workflows else None,
+        max_concurrent_activities=slots.activities,
+        max_cached_workflows=slots.cached_workflows if registration.workflows else 0,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )

@@ -16,6 +16,7 @@ class ActivityOptions(TypedDict, total=False):
 
     start_to_close_timeout: timedelta
     schedule_to_close_timeout: timedelta
+    schedule_to_start_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
 
@@ -58,6 +59,13 @@ PROVIDER_READ: Final = ActivityOptions(
     retry_policy=_PROVIDER_RETRY,
 )
 """One describe or list. Gives up after ten minutes: who only reads can say "unknown" and read again."""
+
+PROVIDER_GLANCE: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(seconds=30),
+    retry_policy=_PROVIDER_RETRY,
+)
+"""A describe that an owner can do without: it hears of little else meanwhile, and of what it does not learn time tells."""
 
 PROVIDER_MUTATION: Final = ActivityOptions(
     start_to_close_timeout=timedelta(seconds=120),
@@ -171,12 +179,58 @@ SWEEP: Final = ActivityOptions(
     retry_policy=_PROVIDER_RETRY,
 )
 
+RECONCILE_EVERY: Final = timedelta(minutes=2)
+"""Between two lists of a provider: 20 calls for 10,000 machines. So long may a machine belong to nobody before it is told of."""
+
+RECONCILE: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=10),
+    schedule_to_start_timeout=timedelta(minutes=1),
+    schedule_to_close_timeout=timedelta(minutes=12),
+    heartbeat_timeout=HEARTBEAT,
+    retry_policy=_PROVIDER_RETRY,
+)
+"""Two lists of 20 pages at a provider that takes 15 s for each. That nobody serves the provider is known after a minute."""
+
+NOTE_LISTING: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=5),
+    schedule_to_close_timeout=timedelta(minutes=5),
+    retry_policy=_RECORD_RETRY,
+)
+
+SCHEDULES_EVERY: Final = timedelta(minutes=1)
+"""Between two comparisons of schedules with their rows, where nobody says that a row has changed: so long may Temporal's schedule
+be another than its row says, after somebody changed it by hand. A run that begins meanwhile asks the row.
+"""
+
+RECONCILE_SCHEDULES: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=HEARTBEAT,
+    schedule_to_close_timeout=timedelta(minutes=5),
+    retry_policy=_PROVIDER_RETRY,
+)
+
+ORDER_SCHEDULED: Final = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=5),
+    schedule_to_close_timeout=timedelta(minutes=5),
+    retry_policy=_RECORD_RETRY,
+)
+"""One short transaction. A run that cannot write it for so long fails, and the next one is due before or soon after."""
+
 UPKEEP_EVERY: Final = timedelta(minutes=1)
 """Samples are averaged by the minute."""
 
 ROUNDS_PER_RUN: Final = 300
 """Rounds of a long-lived workflow before it continues as new: some 3,300 events, below the 4,096 at which the server suggests it,
 and 29 runs of the sweeper a day. Another number would end running histories elsewhere than recorded: it needs a patch.
+"""
+
+RENEWAL_EVENTS_AT_BOUNDARY: Final = 500
+"""Events of an owner's run from which it goes on as a new one when its object comes into another phase. A start takes some 60, a
+silent agent that is healed as many: most objects live and end in one run, and one that is healed daily has a new run a week."""
+
+RENEWAL_EVENTS: Final = 1_500
+"""The same between any two passes, for an object that stays in its phase and hears much. With the longest call, which is not
+interrupted for it, a run stays below 2,000, half of the 4,096 at which the server suggests it.
 """
 
 PROVIDER_PAUSE_S: Final = 30.0

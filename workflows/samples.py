@@ -2,9 +2,9 @@
 
 from temporalio import workflow
 
-from activities.samples import SampleActivities
+from activities.fleet.samples import SampleActivities
+from models.contracts.fleet.samples import UpkeepInput, UpkeepResult
 from models.contracts.rounds import RoundsInput
-from models.contracts.samples import UpkeepInput, UpkeepResult
 from models.contracts.task_queues import TaskQueue
 from workflows import options
 from workflows.lib.rounds import repeat

@@ -12,15 +12,24 @@ from workflows.lib.rounds import repeat
 
 @workflow.defn(name="Sweeper")
 class SweeperWorkflow:
-    """Sweeps for ever, id `sweeper`. It keeps nothing: every sweep reads everything anew."""
+    """Sweeps for ever, id `sweeper`. Every sweep reads everything anew.
+
+    It keeps the mark alone that its last sweep left in the database: where they differ, one of the two is of another time.
+    """
 
     @workflow.run
     async def run(self, request: RoundsInput) -> SweepResult:
         if request.is_endless:
-            await repeat(self._sweep, options.SWEEP_EVERY, request)
-        return await self._sweep()
+            await repeat(lambda: self._sweep_marked(request), options.SWEEP_EVERY, request)
+        return await self._sweep(SweepInput())
 
-    async def _sweep(self) -> SweepResult:
+    async def _sweep_marked(self, request: RoundsInput) -> None:
+        """`request` is what the next run begins with."""
+        next_mark = workflow.uuid4()
+        await self._sweep(SweepInput(mark=request.mark, next_mark=next_mark))
+        request.mark = next_mark
+
+    async def _sweep(self, sweep: SweepInput) -> SweepResult:
         return await workflow.execute_activity_method(
-            SweeperActivities.sweep, SweepInput(), task_queue=TaskQueue.RECORDS, summary="one sweep", **options.SWEEP
+            SweeperActivities.sweep, sweep, task_queue=TaskQueue.RECORDS, summary="one sweep", **options.SWEEP
         )

@@ -9,11 +9,15 @@ from uuid import UUID
 from temporalio import activity, worker
 from temporalio.exceptions import ApplicationError
 
+from activities.runtime.codec import is_scheduled_run
+from models.contracts.owner_kinds import OwnerKind
+from models.contracts.schedules import parse_run_id
+
 logger = logging.getLogger(__name__)
 
 CODE: Final = "CALLER_REFUSED"
 NAMING_FIELDS: Final = ("key", "spec")
-"""Fields of an argument that name the instance where the argument has no `instance_id` itself."""
+"""Fields of an argument that name the resource where the argument does not do so itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,30 @@ class Caller:
 
     workflow_type: str
     is_id: Callable[[str], bool]
-    instance_of: Callable[[str], UUID | None] | None = None
-    """The instance that a workflow id stands for: only this one may the activity's argument name. None: it names none."""
+    resource_of: Callable[[str], UUID | None] | None = None
+    """The resource that a workflow id stands for: only this one may the activity's argument name. None: it names none."""
+    id_field: str = "resource_id"
+    """Where the argument, or one of its `NAMING_FIELDS`, names it."""
+
+
+def owner_of(kind: OwnerKind) -> Caller:
+    """The workflows that own resources of this kind, each its own one."""
+    return Caller(kind.workflow, lambda one: kind.resource_of(one) is not None, kind.resource_of, kind.id_field)
+
+
+def scheduled(workflow: str, id_prefix: str) -> Caller:
+    """The runs of schedules that start this workflow under ids of this prefix, each for its own row."""
+
+    def row_of(workflow_id: str) -> UUID | None:
+        found = parse_run_id(id_prefix, workflow_id)
+        return found if found is not None and is_scheduled_run(workflow_id, f"{id_prefix}{found}") else None
+
+    return Caller(workflow, lambda one: row_of(one) is not None, row_of, "schedule_id")
+
+
+def alone(expected: str) -> Callable[[str], bool]:
+    """The one workflow of that id, or a run of the schedule of that id."""
+    return lambda workflow_id: workflow_id == expected or is_scheduled_run(workflow_id, expected)
 
 
 class CallersOnly(worker.Interceptor):
@@ -68,15 +94,15 @@ def objection(
         return "this workflow may not call it"
     if len(arguments) != 1 or arguments[0] is None:
         return "an activity has one argument"
-    if caller.instance_of is not None and instance_named_by(arguments[0]) != caller.instance_of(workflow_id):
-        return "it is about another instance than the workflow's"
+    if caller.resource_of is not None and named_by(arguments[0], caller.id_field) != caller.resource_of(workflow_id):
+        return "it is about another resource than the workflow's"
     return None
 
 
-def instance_named_by(argument: object) -> UUID | None:
-    """The instance that an argument of an owner's activity is about."""
+def named_by(argument: object, id_field: str) -> UUID | None:
+    """The resource that an argument of an owner's activity is about."""
     for naming in (argument, *(getattr(argument, field, None) for field in NAMING_FIELDS)):
-        found = getattr(naming, "instance_id", None)
+        found = getattr(naming, id_field, None)
         if isinstance(found, UUID):
             return found
     return None

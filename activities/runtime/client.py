@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.service import TLSConfig
+from temporalio.service import HttpConnectProxyConfig, TLSConfig
 
 from activities.runtime.plugin import platform_plugin
-from models.domain.keys import Purpose, decode_installation_key, derive
+from models.base.proxies import Proxy, UnusableProxy
+from models.domain.keys import Purpose, derive
 from models.settings import Settings
-from models.settings.derived import installation_key, temporal_address
+from models.settings.derived import has_temporal_tls, installation_keys, temporal_address, temporal_proxy
 
 CONNECT_TIMEOUT_S = 10.0
 SETTLE_S = 0.3
@@ -26,19 +27,23 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     Raises TemporalUnreachable, within `CONNECT_TIMEOUT_S`, when `lazy` is not set.
     """
     try:
+        proxy = temporal_proxy(settings)
+    except UnusableProxy as error:
+        raise TemporalUnreachable(f"Temporal at {temporal_address(settings)} cannot be reached: {error}") from None
+    try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await _connect(settings, lazy=lazy)
+            return await _connect(settings, proxy, lazy=lazy)
     except (RuntimeError, TimeoutError) as error:
         await asyncio.sleep(SETTLE_S)
-        security = ", and the certificate or API key for it" if _tls(settings) else ""
+        security = ", and the certificate or API key for it" if has_temporal_tls(settings) else ""
+        way = "" if proxy is None else f" through {proxy}, {proxy.address}"
         raise TemporalUnreachable(
-            f"Temporal at {temporal_address(settings)} cannot be reached; check QUARTERDECK_TEMPORAL_ADDRESS{security}"
+            f"Temporal at {temporal_address(settings)} cannot be reached{way}; check QUARTERDECK_TEMPORAL_ADDRESS{security}"
         ) from error
 
 
-async def _connect(settings: Settings, *, lazy: bool) -> Client:
-    previous = settings.installation_key_previous
-    older = [decode_installation_key(previous.get_secret_value())] if previous else []
+async def _connect(settings: Settings, proxy: Proxy | None, *, lazy: bool) -> Client:
+    key, *older = installation_keys(settings)
     return await Client.connect(
         temporal_address(settings),
         namespace=settings.temporal_namespace,
@@ -46,11 +51,11 @@ async def _connect(settings: Settings, *, lazy: bool) -> Client:
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         plugins=[
             platform_plugin(
-                derive(installation_key(settings), Purpose.CODEC),
-                previous_codec_keys=[derive(key, Purpose.CODEC) for key in older],
+                derive(key, Purpose.CODEC), previous_codec_keys=[derive(each, Purpose.CODEC) for each in older]
             )
         ],
         lazy=lazy,
+        http_connect_proxy_config=None if proxy is None else HttpConnectProxyConfig(proxy.endpoint, proxy.credentials),
     )
 
 
@@ -59,7 +64,7 @@ def _tls(settings: Settings) -> TLSConfig | bool:
     if any(files):
         ca, certificate, key = (_bytes(path) for path in files)
         return TLSConfig(server_root_ca_cert=ca, client_cert=certificate, client_private_key=key)
-    return settings.temporal_tls or settings.temporal_api_key is not None
+    return has_temporal_tls(settings)
 
 
 def _bytes(path: Path | None) -> bytes | None:

@@ -43,6 +43,11 @@ SCHEDULED: Final = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 """What the server appends to a schedule's workflow id: the nominal time in RFC 3339, in UTC, to the second."""
 
 
+TIME_LENGTH: Final = len("-2026-11-27T04:14:00Z")
+OF_RUN_BEFORE: Final = "it is sealed for the run before of its schedule"
+"""What the server hands each run of a schedule: what the run before it answered with. Nobody asks for it."""
+
+
 class PayloadKeyUnknown(AppError):
     """A payload was sealed under a key that this process was not given. Retrying cannot help; giving it the key does.
 
@@ -71,6 +76,17 @@ class Place:
         if not self.workflow_id or self.namespace != claimed.namespace or not claimed.workflow_id:
             return False
         return self.workflow_id == claimed.workflow_id or is_scheduled_run(self.workflow_id, claimed.workflow_id)
+
+    def is_run_after(self, other: "Place") -> bool:
+        """Whether both are runs of one schedule, the other one's before this."""
+        here, there = self.workflow_id[:-TIME_LENGTH], other.workflow_id[:-TIME_LENGTH]
+        return (
+            self.namespace == other.namespace
+            and here == there
+            and is_scheduled_run(self.workflow_id, here)
+            and is_scheduled_run(other.workflow_id, there)
+            and other.workflow_id < self.workflow_id
+        )
 
 
 NOWHERE: Final = Place()
@@ -168,7 +184,8 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
             except DoesNotOpen:
                 reason = "it does not open under the key that it names"
         place = self._place.workflow_id or "an activity without a workflow"
-        logger.error("a payload for %s in namespace %s is refused: %s", place, self._place.namespace, reason)
+        level = logging.DEBUG if reason is OF_RUN_BEFORE else logging.ERROR
+        logger.log(level, "a payload for %s in namespace %s is refused: %s", place, self._place.namespace, reason)
         return refused(reason)
 
     async def _objection(self, payload: Payload) -> str | None:
@@ -176,8 +193,8 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         if payload.metadata.get("encoding") != ENCODING:
             return "it is not sealed"
         if FORMAT_FIELD in payload.metadata:
-            if not self._place.admits(_claim(payload)):
-                return "it is sealed for another place"
+            if not self._place.admits(claim := _claim(payload)):
+                return OF_RUN_BEFORE if self._place.is_run_after(claim) else "it is sealed for another place"
         elif not await self._admits_unbound():
             return "it is bound to no place, as those of older runs were"
         if self._shared.ring.has(_key_named(payload)):

@@ -5,18 +5,19 @@ removes a machine read what another looks for it with, or answer for an activity
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
-from temporalio.converter import CompositePayloadConverter, DefaultPayloadConverter
+from temporalio.converter import CompositePayloadConverter, DefaultPayloadConverter, EncodingPayloadConverter
 
 from activities.runtime.refusal import PayloadRefused, Refusing
 
 MODEL_FIELD: Final = "quarterdeck-model"
-"""Name of the class of a payload's value."""
+"""`wire_name` of a payload's value."""
 ACTIVITY_FIELD: Final = "quarterdeck-activity"
 """Of what an activity wrote: `said_by` of it."""
 
@@ -25,9 +26,7 @@ class PlatformPayloadConverter(CompositePayloadConverter):
     """Pydantic's converter, which takes one model for no other and says why a refused payload cannot be converted."""
 
     def __init__(self) -> None:
-        json = _Named()
-        others = [each for each in DefaultPayloadConverter().converters.values() if each.encoding != json.encoding]
-        super().__init__(*others, json, Refusing())
+        super().__init__(*_converters())
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         payloads = super().to_payloads(values)
@@ -36,6 +35,14 @@ class PlatformPayloadConverter(CompositePayloadConverter):
             for payload in payloads:
                 payload.metadata[ACTIVITY_FIELD] = said_by(info.workflow_run_id or "", info.activity_id)
         return payloads
+
+
+def wire_name(model: type[BaseModel]) -> str:
+    """What payloads call it: its name, or its `WIRE_NAME`, which is the one it had when it was first sealed.
+
+    A call that was ordered before an upgrade is carried out after it: under another name its input would be refused.
+    """
+    return getattr(model, "WIRE_NAME", model.__name__)
 
 
 def said_by(run_id: str, activity_id: str) -> bytes:
@@ -49,7 +56,7 @@ class _Named(PydanticJSONPlainPayloadConverter):
     def to_payload(self, value: Any) -> Payload | None:
         payload = super().to_payload(value)
         if payload is not None and isinstance(value, BaseModel):
-            payload.metadata[MODEL_FIELD] = type(value).__name__.encode()
+            payload.metadata[MODEL_FIELD] = wire_name(type(value)).encode()
         return payload
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
@@ -60,10 +67,18 @@ class _Named(PydanticJSONPlainPayloadConverter):
         return super().from_payload(payload, type_hint)
 
 
+@cache
+def _converters() -> tuple[EncodingPayloadConverter, ...]:
+    """They keep nothing: the SDK makes a converter for every payload, which is to cost little."""
+    json = _Named()
+    others = [each for each in DefaultPayloadConverter().converters.values() if each.encoding != json.encoding]
+    return *others, json, Refusing()
+
+
 def _models(type_hint: Any) -> Iterator[str]:
     """Names of the models that a hint admits: of itself, or of the members of a union."""
     if isinstance(type_hint, type) and issubclass(type_hint, BaseModel):
-        yield type_hint.__name__
+        yield wire_name(type_hint)
     else:
         for each in get_args(type_hint):
             yield from _models(each)

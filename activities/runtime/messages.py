@@ -7,7 +7,7 @@ An activity's result is one payload that was sealed, too, by the very activity. 
 activity: so he can say that it failed, and no more.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -33,10 +33,13 @@ class OneArgumentRunner(SandboxedWorkflowRunner):
 class _Guarded(WorkflowInstance):
     """Passes everything on. It depends on the history alone, so a replay sees what was seen at first."""
 
-    __slots__ = ("_inner", "_names_activities")
+    __slots__ = ("_contexts", "_inner", "_names_activities")
 
     def __init__(self, inner: WorkflowInstance) -> None:
         self._inner = inner
+        self._contexts: dict[Any, Any] = {}
+        """By command, and of which kind: each payload asks four times, and the sandbox compiles its answer anew every time. What
+        they depend on changes in an activation only."""
         self._names_activities = False
         """Whether the run began since results name their activity: what it began with names its model."""
 
@@ -46,18 +49,27 @@ class _Guarded(WorkflowInstance):
                 self._names_activities = any(MODEL_FIELD in each.metadata for each in job.initialize_workflow.arguments)
             refuse_empty(job)
             fail_unsaid(job, self._runs() if self._names_activities else None)
-        return self._inner.activate(act)
+        try:
+            return self._inner.activate(act)
+        finally:
+            self._contexts.clear()
 
     def _runs(self) -> set[str]:
         """Whose activities may have spoken: those of this run, and of the one that it repeats where it was reset."""
         info = self._inner.get_info()
         return {info.run_id, info.original_execution_run_id}
 
-    def get_serialization_context(self, *arguments: Any, **named: Any) -> Any:
-        return self._inner.get_serialization_context(*arguments, **named)
+    def get_serialization_context(self, command_info: Any) -> Any:
+        return self._known(self._inner.get_serialization_context, command_info)
 
-    def get_external_store_context(self, *arguments: Any, **named: Any) -> Any:
-        return self._inner.get_external_store_context(*arguments, **named)
+    def get_external_store_context(self, command_info: Any) -> Any:
+        return self._known(self._inner.get_external_store_context, command_info)
+
+    def _known(self, ask: Callable[[Any], Any], command: Any) -> Any:
+        key = (ask.__name__, command and (command.command_type, command.command_seq))
+        if key not in self._contexts:
+            self._contexts[key] = ask(command)
+        return self._contexts[key]
 
     def get_info(self) -> Any:
         return self._inner.get_info()

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from starlette.types import Scope, Send
 
 from api.surfaces import Dialect, surface_for
 from models.base.errors import AppError, PayloadTooLarge
+from models.base.ids import new_id
 
 FIELDS_LIMIT = 20
 """Most field errors that one answer lists."""
@@ -70,6 +71,14 @@ def response_to(failure: Failure, path: str, request_id: str) -> Response:
     return Response(content, failure.status, dict(failure.headers), media_type)
 
 
+def as_bytes(failure: Failure) -> bytes:
+    """For what never becomes a request: the whole answer, after which the connection ends."""
+    response = response_to(failure, "/", str(new_id()))
+    head = f"HTTP/1.1 {failure.status} {HTTPStatus(failure.status).phrase}".encode()
+    headers = (b": ".join(pair) for pair in (*response.raw_headers, (b"connection", b"close")))
+    return b"\r\n".join((head, *headers)) + b"\r\n\r\n" + bytes(response.body)
+
+
 async def send_failure(failure: Failure, scope: Scope, send: Send) -> None:
     """For what answers below the framework: the same body, sent at once."""
     response = response_to(failure, scope["path"], request_id_of(scope))
@@ -85,11 +94,18 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(WebSocketRequestValidationError, _of_a_socket)
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
+    if request.scope["type"] != "http":  # a socket, which its edge ends (`api.http.socket_edge`)
+        raise error
     assert isinstance(error, AppError)  # noqa: S101  (registered for this class)
     return _respond(request, failure_of(error))
+
+
+async def _of_a_socket(_socket: Request, error: Exception) -> Response:
+    raise error
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -138,6 +154,11 @@ def _invalid(request: Request, errors: Sequence[Any]) -> Failure:
     is_json = content_type == "application/json" or content_type.endswith("+json")
     if not is_json and any(tuple(error["loc"]) == ("body",) and error["type"] != "missing" for error in errors):
         return Failure(415, "UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
+    return invalid_fields(errors)
+
+
+def invalid_fields(errors: Sequence[Any]) -> Failure:
+    """What each field has wrong, as the framework found it."""
     fields = [
         {
             "loc": [_bounded(part) for part in error["loc"]],

@@ -18,9 +18,9 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import JSONResponse
 
-from models.base.clock import utc_now
 from models.base.errors import Conflict, IdempotencyMismatch
 from models.domain.identity.principal import Principal
+from models.repositories.transaction_time import began_at
 from models.tables.operations import IdempotencyKey
 
 LIFETIME = timedelta(hours=24)
@@ -87,7 +87,7 @@ async def claim(
     row = (await session.exec(select(IdempotencyKey).where(_is(claimed)))).one_or_none()
     if row is None:
         return claimed
-    if row.expires_at <= utc_now():
+    if row.expires_at <= await began_at(session):
         await session.exec(delete(IdempotencyKey).where(_is(claimed)))
         return claimed
     if row.request_hash != request_hash:
@@ -105,7 +105,7 @@ async def keep(
     """Remember this answer, which must hold no secret: it is stored as it is."""
     if claimed.key is None:
         return
-    now = utc_now()
+    now = await began_at(session)
     session.add(
         IdempotencyKey(
             organization_id=claimed.principal.organization_id,

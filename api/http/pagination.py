@@ -1,19 +1,22 @@
 """Pages: `offset` and `limit` on searches (contract/fleet.md 11), a cursor on logs that grow (DESIGN 3)."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Query, Request, params
+from fastapi import Depends, Query, params
 from fastapi.dependencies.utils import get_flat_params
-from fastapi.routing import APIRoute
+from fastapi.requests import HTTPConnection
+from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from api.schemas.base import ResponseModel
 from models.base.errors import InvalidRequest
 
 Row = TypeVar("Row")
+Found = TypeVar("Found")
 
 DEFAULT_LIMIT = 200
 LARGEST_LIMIT = 500
@@ -52,19 +55,27 @@ async def window(
 WindowParams = Annotated[Window, Depends(window)]
 
 
-class CursorPage(ResponseModel, Generic[Row]):
-    """One page, newest first. `next_cursor` is null on the last one."""
-
-    rows: list[Row]
-    next_cursor: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class Position:
     """A place in a list that is ordered by time, then id."""
 
     created_at: datetime
     id: UUID
+
+
+class CursorPage(ResponseModel, Generic[Row]):
+    """One page, newest first. `next_cursor` is null on the last one."""
+
+    rows: list[Row]
+    next_cursor: str | None
+
+    @classmethod
+    def of(
+        cls, found: Sequence[Found], limit: int, shown: Callable[[Found], Row], position: Callable[[Found], Position]
+    ) -> Self:
+        """The page of what was found, which is one more than its `limit` where another page follows."""
+        next_cursor = encode_cursor(position(found[limit - 1])) if len(found) > limit else None
+        return cls(rows=[shown(each) for each in found[:limit]], next_cursor=next_cursor)
 
 
 def encode_cursor(position: Position) -> str:
@@ -99,23 +110,29 @@ _known_filters: dict[str, set[str]] = {}
 """By operation id, as they are found."""
 
 
-async def only_known_filters(request: Request) -> None:
-    """Raises InvalidRequest for a query parameter that the route does not have: ignoring it would show the wrong rows
+async def only_known_filters(connection: HTTPConnection) -> None:
+    """Raises InvalidRequest for a query parameter that the route or socket does not have: ignoring it would show the wrong rows
     (contract decision 20).
     """
-    route = request.scope.get("route")
-    if not request.query_params or not isinstance(route, APIRoute):
+    route = connection.scope.get("route")
+    if not connection.query_params or not isinstance(route, APIRoute | APIWebSocketRoute):
         return
-    known = _known_filters.get(route.unique_id)
-    if known is None:
-        declared = get_flat_params(route.dependant)
-        known = {field.alias for field in declared if isinstance(field.field_info, params.Query)}
-        _known_filters[route.unique_id] = known
-    unknown = sorted(set(request.query_params) - known)
+    unknown = sorted(set(connection.query_params) - _filters_of(route))
     if unknown:
-        allowed = ", ".join(sorted(known)) or "none"
+        allowed = ", ".join(sorted(_filters_of(route))) or "none"
         raise InvalidRequest(
             f"unknown query parameter {unknown[0][:100]!r}; this path has: {allowed}",
             code="UNKNOWN_FILTER",
             details={"unknown": [name[:100] for name in unknown[:20]]},
         )
+
+
+def _filters_of(route: APIRoute | APIWebSocketRoute) -> set[str]:
+    name = route.unique_id if isinstance(route, APIRoute) else ""
+    known = _known_filters.get(name)
+    if known is None:
+        declared = get_flat_params(route.dependant)
+        known = {field.alias for field in declared if isinstance(field.field_info, params.Query)}
+        if name:  # a socket has no name of its own, and is not opened often
+            _known_filters[name] = known
+    return known

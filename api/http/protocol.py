@@ -3,16 +3,14 @@
 import asyncio
 import logging
 import re
-from http import HTTPStatus
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.http.closing import ClosingCycle
 from api.http.connections import Connections, Patience
-from api.http.errors import Failure, response_to
+from api.http.errors import Failure, as_bytes
 from api.http.lingering import LINGER_S
-from models.base.ids import new_id
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +27,9 @@ TOO_LARGE = Failure(
 NO_HTTP = Failure(400, "MALFORMED_REQUEST", "this is not a request as HTTP/1.1 (RFC 9112) has it; see how it is framed")
 NO_HOST = Failure(
     400, "MALFORMED_REQUEST", "a request of HTTP/1.1 has one Host header with a host in it (RFC 9112, 3.2)"
+)
+SOCKET_WITH_MORE = Failure(
+    400, "MALFORMED_REQUEST", "a handshake of WebSocket has no body, and comes when earlier requests have been answered"
 )
 HEAD_LATE = Failure(408, "REQUEST_TIMEOUT", "the request's line and headers did not arrive in time")
 BODY_LATE = Failure(408, "REQUEST_TIMEOUT", "nothing more of the request's body arrived in time")
@@ -53,6 +54,8 @@ class HttpProtocol(HttpToolsProtocol):
     """What has come of a body whose request has been answered."""
     _is_in_head = False
     _is_refused = False
+    _is_handed_over = False
+    """To the protocol of sockets."""
     _is_lingering = False
     _address = ""
     _wait: asyncio.TimerHandle | None = None
@@ -81,6 +84,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections_of_callers.closed(self._address)
         if self._is_lingering:
             self.connections_of_callers.lingered()
+        self._stop_timers()
+
+    def _stop_timers(self) -> None:
         self._stop_waiting()
         if self._unread is not None:
             self._unread.cancel()
@@ -93,7 +99,7 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._between_bytes += len(data)
         super().data_received(data)
-        if self._is_refused or self.transport.is_closing():
+        if self._is_refused or self._is_handed_over or self.transport.is_closing():
             return
         unfinished_bytes = self._between_bytes if self._head_bytes is None else self._head_bytes
         if unfinished_bytes > HEAD_LIMIT_BYTES:
@@ -131,6 +137,9 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._has_one_host():
             self._refuse(NO_HOST)
             raise HeadRefused
+        if self.parser.should_upgrade() and self._should_upgrade() and not self._is_alone():
+            self._refuse(SOCKET_WITH_MORE)
+            raise HeadRefused
         self.headers = (
             self.headers.copy()
         )  # trailers come to it: they are no headers of the request, which keeps its own
@@ -156,6 +165,38 @@ class HttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._watch_the_unread()
+
+    def _should_upgrade(self) -> bool:
+        """To a socket. Any other wish is passed over, and so is this one of another method or of HTTP/1.0 (RFC 9110, 7.8)."""
+        return (
+            self._get_upgrade() == b"websocket"
+            and self.parser.get_method() == b"GET"
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _is_alone(self) -> bool:
+        """Whether the request is nothing but a head, and nobody writes to this connection any more."""
+        has_body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+        return not has_body and (self.cycle is None or self.cycle.response_complete)
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on the connection is the other protocol's; it counts among the caller's until it ends."""
+        from api.http.socket_protocol import SocketProtocol  # noqa: PLC0415  (most processes never have a socket)
+
+        self._is_handed_over = True
+        self._stop_timers()
+        self.ws_protocol_class = SocketProtocol
+        super().handle_websocket_upgrade()
+        protocol = self.transport.get_protocol()
+        assert isinstance(protocol, SocketProtocol)  # noqa: S101  (which the line before has made)
+        closed, address = self.connections_of_callers.closed, self._address
+        protocol.when_lost = lambda: closed(address)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """What else somebody would rather speak is passed over, and is nothing to warn of."""
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NO_HTTP)
@@ -235,7 +276,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_refused = True
         self._stop_waiting()
         if self._has_no_answer_under_way():
-            self.transport.write(_rendered(failure))
+            self.transport.write(as_bytes(failure))
             if self.transport.can_write_eof():
                 self.transport.write_eof()
         self.loop.call_later(LINGER_S, self._hang_up)
@@ -253,16 +294,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
             return True
         return False
-
-
-def _rendered(failure: Failure) -> bytes:
-    response = response_to(failure, "/", str(new_id()))
-    headers = [*response.raw_headers, (b"connection", b"close")]
-    lines = [
-        f"HTTP/1.1 {failure.status} {HTTPStatus(failure.status).phrase}".encode(),
-        *(b": ".join(pair) for pair in headers),
-    ]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(response.body)
 
 
 def protocol_of(connections: Connections) -> type[HttpProtocol]:

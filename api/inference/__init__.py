@@ -9,7 +9,7 @@ answers       what is said to the caller: heads, refusals, how a broken stream e
 coded         answers in a content coding
 caller        the other side: its body, its disconnect
 metering      the record of a request, in the journal before anything is spent
-ledger        the journal into the database
+recording     the journal into the database
 detached      calls with an Idempotency-Key, which outlive their caller
 routes        the same paths as routes of the app, for its document
 """

@@ -17,8 +17,8 @@ from api.security.authenticator import Authenticator
 from models.base.errors import MalformedRequest, PermissionDenied
 from models.base.json_bounds import JsonOutOfBounds, check_depth, check_json_values
 from models.domain.identity.principal import Principal
-from models.domain.identity.roles import Permission
 from models.domain.inference.calls import Call, Endpoint, parse_call
+from models.domain.permissions.inference import InferencePermission
 
 MODELS = "/v1/models"
 NO_SUCH_PATH = Failure(
@@ -66,10 +66,10 @@ class InferenceApplication:
 
     async def _caller(self, scope: Scope) -> Principal:
         principal = (await self._authenticator.authenticate(scope["method"], scope["headers"])).principal
-        if not principal.may(Permission.INFERENCE):
+        if not principal.may(InferencePermission.INFERENCE):
             raise PermissionDenied(
-                f"this needs the permission {Permission.INFERENCE.value}",
-                details={"permission": Permission.INFERENCE.value},
+                f"this needs the permission {InferencePermission.INFERENCE.value}",
+                details={"permission": InferencePermission.INFERENCE.value},
             )
         return principal
 

@@ -7,14 +7,15 @@ from api.inference.detached import DetachedCalls
 from api.inference.edge import InferenceEdge
 from api.inference.exchange import Exchanges
 from api.inference.knowledge import Knowledge
-from api.inference.ledger import Ledger
 from api.inference.metering import Meter
+from api.inference.recording import Recorder
 from api.inference.upstream import Limits, Upstream
 from api.security.authenticator import Authenticator
 from models.domain.keys import decode_installation_key
 from models.repositories.database import Database
-from models.repositories.inference_journal import Journal
-from models.repositories.inference_results import AnswerSeal
+from models.repositories.database_clock import DatabaseClock
+from models.repositories.inference.journal import Journal
+from models.repositories.inference.results import AnswerSeal
 from models.settings import Environment, Settings
 
 JOURNAL_FOLDER = "journal"
@@ -31,14 +32,22 @@ class Inference:
         listen_url: str,
         authenticator: Authenticator,
         *,
+        clock: DatabaseClock,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._installation_key = installation_key
         self._database = database
         self._authenticator = authenticator
+        self._clock = clock
         self._knowledge = Knowledge(listen_url, installation_key, settings.worker_stale_seconds)
+        self._meter: Meter | None = None
         self.edge = InferenceEdge(hsts=settings.environment is Environment.PRODUCTION, is_stopping=is_stopping)
+
+    @property
+    def can_record(self) -> bool:
+        """False while the disk refuses what has to be recorded before a request is served."""
+        return self._meter is None or not self._meter.is_refused
 
     async def start(self) -> None:
         settings = self._settings
@@ -51,14 +60,14 @@ class Inference:
         folder = settings.home / JOURNAL_FOLDER
         self._upstream = Upstream(limits)
         self._journal = Journal(folder)
-        meter = Meter(self._journal)
+        meter = self._meter = Meter(self._journal, self._clock)
         knowledge = self._knowledge
         exchanges = Exchanges(knowledge.routes, knowledge.outstanding, knowledge.penalties, self._upstream, meter)
         seal = AnswerSeal(self._installation_key, *_previous_keys(settings))
         self._detached = DetachedCalls(self._database, seal, exchanges)
-        self._ledger = Ledger(self._database, folder, self._journal.folder, meter)
+        self._recorder = Recorder(self._database, folder, self._journal.folder, meter)
         await self._knowledge.start()
-        await self._ledger.start()
+        await self._recorder.start()
         application = InferenceApplication(
             self._authenticator,
             self._knowledge,
@@ -76,7 +85,7 @@ class Inference:
         self.edge.answer = None
         await self._detached.close()
         await self._upstream.close()
-        self._journal.close(is_settled=await self._ledger.close())
+        self._journal.close(is_settled=await self._recorder.close())
         await self._knowledge.close()
 
 

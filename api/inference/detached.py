@@ -18,9 +18,9 @@ from api.inference.exchange import Exchanges
 from api.inference.metering import Asked
 from models.base.errors import AppError, MalformedRequest, RateLimited, ServiceUnavailable
 from models.domain.identity.principal import Principal
-from models.repositories import inference_results
 from models.repositories.database import Database
-from models.repositories.inference_results import AnswerSeal, Claim, KeptAnswer, Scope
+from models.repositories.inference import results as inference_results
+from models.repositories.inference.results import AnswerSeal, Claim, KeptAnswer, Scope
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """The outermost layer of the inference API.
 
-It does what `api.http.middleware` does for every other path (request id, headers, limit on bodies, a body for every failure), in
-one step instead of six layers of callables: those cost as much as everything else that this process does for a request
-(benchmarks/proxy.py).
+It does what `api.http.middleware` does for every other path (request id, headers, limit on bodies, a body for every failure) by
+the same functions (`api.http.edge`), in one step instead of six layers of callables: those cost as much as everything else that
+this process does for a request (benchmarks/proxy.py).
 """
 
 import asyncio
@@ -14,27 +14,21 @@ from starlette.types import Receive, Scope, Send
 
 from activities.runtime.context import RequestContext, set_context
 from api.http.cut_short import cut_off
+from api.http.edge import beside, chosen_id, log_unexpected, security_headers
 from api.http.errors import UNEXPECTED, Failure, failure_of, response_to
 from api.http.lingering import BodyWatch
-from api.http.middleware import HSTS, REQUEST_ID, SECURITY_HEADERS, log_unexpected
 from api.inference.answers import Journey, piece
-from api.inference.caller import CallerGone, Headers, Refused
+from api.inference.caller import CallerGone, Refused
 from models.base.errors import AppError, ServiceUnavailable
 from models.base.ids import new_text_id
 
 PREFIX = "/v1/"
-HEADERS = tuple(pair for pair in SECURITY_HEADERS if pair[0] in (b"x-content-type-options", b"cache-control"))
-"""The others tell a browser what a page may do. No answer here is one, and each header costs as much as choosing an instance."""
 STARTING_RETRY_AFTER_S = 1.0
 
 OPENAI_CODES = {"INVALID_TOKEN": "INVALID_API_KEY"}
 """Where OpenAI's clients know a failure by another code: https://platform.openai.com/docs/guides/error-codes."""
 
 Answer = Callable[[Scope, Receive, Journey], Awaitable[None]]
-
-
-def is_inference(scope: Scope) -> bool:
-    return scope["type"] == "http" and str(scope["path"]).startswith(PREFIX)
 
 
 class InferenceEdge:
@@ -46,12 +40,12 @@ class InferenceEdge:
     def __init__(self, *, hsts: bool, is_stopping: Callable[[], bool]) -> None:
         self.answer: Answer | None = None
         self._is_stopping = is_stopping
-        self._headers = (*HEADERS, HSTS) if hsts else HEADERS
+        self._headers = security_headers(hsts=hsts, for_browsers=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_headers = dict(scope["headers"])
         record_id = new_text_id()
-        request_id = _request_id(request_headers) or record_id
+        request_id = chosen_id(request_headers.get(b"x-request-id")) or record_id
         headers = ((b"x-request-id", request_id.encode()), *self._headers)
         journey = Journey(record_id, request_id, request_headers, time.perf_counter(), send, headers)
         set_context(RequestContext(request_id=request_id))
@@ -84,8 +78,7 @@ async def _refuse(failure: Failure, scope: Scope, receive: Receive, send: Send, 
     if journey.has_begun:
         return
     response = response_to(failure, scope["path"], journey.request_id)
-    own = {name for name, _ in response.raw_headers}
-    headers = [*response.raw_headers, *(pair for pair in journey.headers() if pair[0] not in own)]
+    headers = beside(response.raw_headers, tuple(journey.headers()))
     answer = send if journey.is_body_read else BodyWatch(scope, receive).answering(failure.status, send)
     await answer({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await answer(piece(bytes(response.body), more=False))
@@ -96,9 +89,3 @@ def _failure(error: AppError) -> Failure:
     param, failure = error.details.get("param"), failure_of(error)
     code = OPENAI_CODES.get(failure.code, failure.code)
     return replace(failure, code=code, param=None if param is None else str(param))
-
-
-def _request_id(headers: Headers) -> str | None:
-    """The caller's own, if it is fit to be repeated."""
-    given = headers.get(b"x-request-id")
-    return given.decode() if given is not None and REQUEST_ID.fullmatch(given) else None

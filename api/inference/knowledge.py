@@ -7,8 +7,7 @@ from api.inference.penalties import Penalties
 from models.base.errors import ServiceUnavailable
 from models.domain.inference.resolution import CatalogModel, ModelCatalog
 from models.domain.inference.routing import Outstanding, Route, RoutingTable
-from models.repositories.replica import Replica
-from models.repositories.routes import (
+from models.repositories.inference.routes import (
     MODELS_CHANNEL,
     MODELS_RELOAD_S,
     ROUTES_CHANNEL,
@@ -16,6 +15,7 @@ from models.repositories.routes import (
     CatalogSource,
     RouteSource,
 )
+from models.repositories.replica import Replica
 
 RETRY_AFTER_S = 2.0
 

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import orjson
 
-from models.base.clock import utc_now
 from models.base.errors import ServiceUnavailable
 from models.domain.identity.principal import Principal
 from models.domain.inference.calls import Call
@@ -17,6 +17,7 @@ from models.domain.inference.records import InferenceOutcome, UsageSource
 from models.domain.inference.resolution import CatalogModel
 from models.domain.inference.routing import Route
 from models.domain.inference.taps import Tap
+from models.repositories.database_clock import DatabaseClock
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ ESTIMATED, REPORTED = UsageSource.ESTIMATED.value, UsageSource.REPORTED.value
 class Journal(Protocol):
     """Where records go; every method raises OSError when the disk refuses."""
 
+    @property
+    def is_refused(self) -> bool: ...
+    def try_disk(self) -> None: ...
     def opened(self, record_id: str, json: bytes) -> None: ...
     def progress(self, record_id: str, json: bytes) -> None: ...
     def closed(self, record_id: str, json: bytes) -> None: ...
@@ -57,10 +61,16 @@ class Asked:
 class Record:
     """One call of one model server. Whoever opens it closes it; closing again changes nothing."""
 
-    __slots__ = ("_chunks", "_journal", "_noted_at_s", "_opened", "_unwritten", "first_byte_at", "id", "is_closed")
+    __slots__ = (
+        "_began_at_s", "_chunks", "_journal", "_noted_at_s", "_opened", "_started_at", "_unwritten", "first_byte_at", "id",
+        "is_closed",
+    )  # fmt: skip
 
-    def __init__(self, record_id: str, opened: bytes, journal: Journal, unwritten: dict[str, bytes]) -> None:
+    def __init__(
+        self, record_id: str, started_at: datetime, opened: bytes, journal: Journal, unwritten: dict[str, bytes]
+    ) -> None:
         self.id = record_id
+        self._started_at, self._began_at_s = started_at, time.monotonic()
         self.first_byte_at: datetime | None = None
         self.is_closed = False
         self._opened = opened
@@ -74,17 +84,21 @@ class Record:
         self._chunks += 1
         now_s = time.monotonic()
         if self.first_byte_at is None:
-            self.first_byte_at = utc_now()
+            self.first_byte_at = self._now()
         elif self._chunks < PROGRESS_CHUNKS and now_s - self._noted_at_s < PROGRESS_INTERVAL_S:
             return
         self._chunks, self._noted_at_s = 0, now_s
         note = {
-            "id": self.id, "output_tokens": _output_tokens(tap), "first_byte_at": self.first_byte_at, "at": utc_now()
+            "id": self.id, "output_tokens": _output_tokens(tap), "first_byte_at": self.first_byte_at, "at": self._now()
         }  # fmt: skip
         try:
             self._journal.progress(self.id, orjson.dumps(note, option=JSON_OPTIONS))
         except OSError as error:  # the record itself is safe; only a crash right now would count less
             logger.warning("progress of record %s could not be journalled (%s)", self.id, type(error).__name__)
+
+    def _now(self) -> datetime:
+        """As long after the beginning as has been measured: a clock that is set meanwhile changes no duration."""
+        return self._started_at + timedelta(seconds=time.monotonic() - self._began_at_s)
 
     def close(
         self,
@@ -102,7 +116,7 @@ class Record:
             "outcome": outcome.value,
             "http_status": http_status,
             "first_byte_at": self.first_byte_at,
-            "completed_at": utc_now(),
+            "completed_at": self._now(),
             "retried_as": retried_as,
         }
         usage = tap.usage if tap is not None else None
@@ -125,13 +139,20 @@ class Record:
 class Meter:
     """Opens records. While the disk refuses them nothing is spent: the request is answered with 503."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, clock: DatabaseClock) -> None:
+        self._journal, self._clock = journal, clock
         self._unwritten: dict[str, bytes] = {}
+        self._was_refused = False
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the disk takes no records, as far as the last one, or the last trial, tells."""
+        return self._journal.is_refused
 
     def open(self, record_id: str, asked: Asked, route: Route) -> Record:
         """Raises ServiceUnavailable (`METERING_UNAVAILABLE`)."""
         principal, model, call = asked.principal, asked.model, asked.call
+        started_at = self._clock.now()
         fields: dict[str, Any] = {
             "id": record_id,
             "request_id": asked.request_id,
@@ -146,7 +167,7 @@ class Meter:
             "input_tokens": asked.input_tokens,
             "output_tokens": 0,
             "usage_source": ESTIMATED,
-            "started_at": utc_now(),
+            "started_at": started_at,
         }
         json = orjson.dumps(fields, option=JSON_OPTIONS)
         try:
@@ -157,16 +178,24 @@ class Meter:
                 code="METERING_UNAVAILABLE",
                 retry_after_s=DISK_RETRY_AFTER_S,
             ) from error
-        return Record(record_id, json, self._journal, self._unwritten)
+        return Record(record_id, started_at, json, self._journal, self._unwritten)
 
     def write_what_waits(self) -> None:
-        """Try again to journal the closed records that the disk refused. No more can wait than requests were open then."""
-        for record_id, json in list(self._unwritten.items()):
-            try:
+        """Try again to journal the closed records that the disk refused. No more can wait than requests were open then.
+
+        Its turns are logged: nobody need ask for an answer to learn that none can be recorded.
+        """
+        with suppress(OSError):
+            for record_id, json in list(self._unwritten.items()):
                 self._journal.closed(record_id, json)
-            except OSError:
-                return
-            del self._unwritten[record_id]
+                del self._unwritten[record_id]
+            self._journal.try_disk()
+        if self.is_refused is not self._was_refused:
+            self._was_refused = self.is_refused
+            if self._was_refused:
+                logger.error("the disk takes no records of requests: none is served until it does")
+            else:
+                logger.info("the disk takes records of requests again")
 
 
 def interrupted(opened: Mapping[str, Any], progress: Mapping[str, Any]) -> bytes:

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.deps import State
 from api.http.openapi import ErrorResponses, errors
 from api.http.routing import Route
+from api.inference.composition import Inference
 from api.security.permissions import require
 from api.surfaces import Dialect
-from models.domain.identity.roles import Permission
+from models.domain.permissions.inference import InferencePermission
 
 
 class HandedOver(Response):
@@ -33,7 +34,7 @@ router = APIRouter(
     tags=["openai"],
     default_response_class=HandedOver,
     route_class=Route,
-    dependencies=[Depends(require(Permission.INFERENCE))],
+    dependencies=[Depends(require(InferencePermission.INFERENCE))],
 )
 
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
@@ -93,7 +94,7 @@ def _extra(*required: str, **fields: Any) -> dict[str, Any]:
 )
 async def list_ready_models(state: State) -> Response:
     """Those for which your organization has an instance that is ready and was heard of lately."""
-    return HandedOver(state.inference.edge)
+    return HandedOver(state.of(Inference).edge)
 
 
 @router.get(
@@ -106,7 +107,7 @@ async def list_ready_models(state: State) -> Response:
 )
 async def read_ready_model(state: State, model_id: str) -> Response:
     """By any of its names; a Hugging Face id has a slash in it. `capabilities` leaves out what its agents do not tell."""
-    return HandedOver(state.inference.edge)
+    return HandedOver(state.of(Inference).edge)
 
 
 @router.post(
@@ -117,7 +118,7 @@ async def read_ready_model(state: State, model_id: str) -> Response:
 )
 async def create_chat_completion(state: State) -> Response:
     """OpenAI's chat completions. Every field goes on to the model server."""
-    return HandedOver(state.inference.edge)
+    return HandedOver(state.of(Inference).edge)
 
 
 @router.post(
@@ -128,7 +129,7 @@ async def create_chat_completion(state: State) -> Response:
 )
 async def create_completion(state: State) -> Response:
     """OpenAI's completions. Every field goes on to the model server."""
-    return HandedOver(state.inference.edge)
+    return HandedOver(state.of(Inference).edge)
 
 
 @router.post(
@@ -139,4 +140,4 @@ async def create_completion(state: State) -> Response:
 )
 async def create_embedding(state: State) -> Response:
     """OpenAI's embeddings. Every field goes on to the model server."""
-    return HandedOver(state.inference.edge)
+    return HandedOver(state.of(Inference).edge)

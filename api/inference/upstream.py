@@ -1,6 +1,7 @@
 """Calls to model servers: one pool of kept-alive connections, every way of failing given a name."""
 
 import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,7 +10,10 @@ import aiohttp
 from yarl import URL
 
 from models.base.errors import AppError, DeadlineExceeded, ProviderError, ServiceUnavailable
+from models.base.proxies import Proxy, UnusableProxy, proxy_for
 from models.domain.inference.routing import Route
+
+logger = logging.getLogger(__name__)
 
 KEEPALIVE_S = 3.0
 """Shorter than the 5 s after which llama.cpp, vLLM and uvicorn close an idle connection: a request rarely meets a closed one."""
@@ -23,6 +27,8 @@ REFUSED_RETRY_AFTER_S = 2.0
 LEFT_OUT_HEADERS = ("User-Agent", "Accept")
 UNCODED = "identity"
 """The only content coding asked for: in any other the usage could not be read on the way."""
+
+PROXY_WANTS_CREDENTIALS = 407
 
 DECLINED = frozenset((429, 503))
 """With these a server, or the gateway before it, says that it did not do the work: another instance may."""
@@ -86,8 +92,14 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         """The answer once its head is there, whatever its status. The caller of this closes it. Raises UpstreamFailure."""
         try:
-            return await self._session.post(
+            proxy = _proxy_to(route.url)
+        except UnusableProxy as error:
+            logger.warning("a model server elsewhere cannot be called: %s", error)
+            raise _unreachable() from error
+        try:
+            answer = await self._session.post(
                 _url(route.url, path),
+                proxy=None if proxy is None else proxy.url,
                 data=body if len(body) < LARGE_BODY_BYTES else BytesIO(body),
                 headers={
                     "Content-Type": "application/json",
@@ -99,7 +111,26 @@ class Upstream:
                 allow_redirects=False,  # a model server that points elsewhere is not followed
             )
         except (aiohttp.ClientError, OSError) as error:
+            if said := _of_the_way(error, proxy):
+                logger.warning("a model server elsewhere cannot be called: %s", said)
             raise _failed_call(error) from error
+        if proxy is not None and answer.status == PROXY_WANTS_CREDENTIALS:
+            answer.close()
+            logger.warning("a model server elsewhere cannot be called: %s wants other credentials", proxy)
+            raise _unreachable()
+        return answer
+
+
+def _of_the_way(error: Exception, proxy: Proxy | None) -> str | None:
+    """What the operator can mend, where it is not the model server that failed."""
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return f"{proxy} refused ({error.status})"
+        case aiohttp.ClientProxyConnectionError():
+            return f"{proxy} does not answer"
+        case aiohttp.ClientConnectorCertificateError():
+            return "its certificate is not trusted; SSL_CERT_FILE names the authorities that are"
+    return None
 
 
 def failed_read(error: Exception, *, has_begun: bool) -> UpstreamFailure:
@@ -143,13 +174,23 @@ def _failed_call(error: Exception) -> UpstreamFailure:
     """A call without an answer. It is tried elsewhere, unless the time for it is over and the work may still be going on."""
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
         return _too_slow()
-    unreachable = ProviderError("the model server could not be reached", code="UPSTREAM_UNREACHABLE")
-    return UpstreamFailure(unreachable, is_retryable=True)
+    return _unreachable()
+
+
+def _unreachable() -> UpstreamFailure:
+    error = ProviderError("the model server could not be reached", code="UPSTREAM_UNREACHABLE")
+    return UpstreamFailure(error, is_retryable=True)
 
 
 def _too_slow() -> UpstreamFailure:
     late = DeadlineExceeded("the model server did not answer in time", code="UPSTREAM_TIMEOUT")
     return UpstreamFailure(late, is_retryable=False, may_have_worked=True)
+
+
+@functools.lru_cache(maxsize=4096)
+def _proxy_to(base: str) -> Proxy | None:
+    """Raises UnusableProxy."""
+    return proxy_for(base)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from models.base.errors import AppError, ServiceUnavailable
-from models.domain.instances.heartbeats import Heartbeat, Outcome
-from models.repositories import liveness
+from models.domain.fleet.instances.heartbeats import Heartbeat, Outcome
 from models.repositories.database import Database
+from models.repositories.fleet import liveness
 
 log = logging.getLogger(__name__)
 

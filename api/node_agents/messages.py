@@ -2,8 +2,8 @@
 
 import orjson
 
-from api.schemas.node_agents import GpuReport, HeartbeatBody, RegisterBody, SystemReport
-from models.domain.instances.heartbeats import (
+from api.schemas.fleet.node_agents import GpuReport, HeartbeatBody, RegisterBody, SystemReport
+from models.domain.fleet.instances.heartbeats import (
     COLDEST_C,
     HOTTEST_C,
     GpuFigures,
@@ -15,7 +15,7 @@ from models.domain.instances.heartbeats import (
     whole_bytes,
     within,
 )
-from models.repositories.registrations import Announcement
+from models.repositories.fleet.registrations import Announcement
 
 
 def announcement_of(body: RegisterBody) -> Announcement:

@@ -1,4 +1,4 @@
-"""What was done, to which instance, with what result."""
+"""What was done, to which instance or other resource, with what result."""
 
 from typing import Annotated
 from uuid import UUID
@@ -12,14 +12,14 @@ from api.schemas.action_logs import ActionLogRead, ActionLogSearchResponse, Acti
 from api.schemas.base import STORABLE
 from api.security.permissions import require
 from models.domain.identity.principal import Principal
-from models.domain.identity.roles import Permission
+from models.domain.permissions.spine import SpinePermission
 from models.repositories import action_logs
 from models.repositories.action_logs import LogFilter, LogSearch
 from models.tables.activity import ActionComponent, ActionStatus
 
 router = APIRouter(tags=["activity"], route_class=Route)
 
-Reader = Annotated[Principal, Depends(require(Permission.ACTIVITY_READ))]
+Reader = Annotated[Principal, Depends(require(SpinePermission.ACTIVITY_READ))]
 
 LARGEST_LIST = 1000
 OLDER_NAMES = {"backend": ActionComponent.API}
@@ -31,9 +31,10 @@ async def log_filter(
     component: Annotated[str | None, Query(pattern="^(api|backend|orchestrator)$")] = None,
     status: ActionStatus | None = None,
     action_type: Annotated[str | None, Query(max_length=100), STORABLE] = None,
+    resource_id: Annotated[UUID | None, Query(description="Of any kind.")] = None,
 ) -> LogFilter:
     known = OLDER_NAMES.get(component) or ActionComponent(component) if component else None
-    return LogFilter(instance_id, known, status, action_type)
+    return LogFilter(instance_id, known, status, action_type, resource_id)
 
 
 Matching = Annotated[LogFilter, Depends(log_filter)]

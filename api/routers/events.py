@@ -1,46 +1,61 @@
 """What happens in the caller's organization, as it happens (contract/fleet.md 12)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
-from api.composition import AppState
 from api.deps import State
-from api.http.following import BATCH, Following, Look, follow
+from api.http.following import as_it_is, follow, following_of
 from api.http.routing import Route
-from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent, resume, stamped
+from api.http.sse import EVENT_STREAM, EventStreamResponse, LastEventId, SseEvent
 from api.security.permissions import Caller, require
 from models.base.errors import InvalidRequest
+from models.contracts.owner_kinds import OwnerKinds
 from models.domain.identity.principal import Principal
-from models.domain.identity.roles import Permission
-from models.repositories import events
+from models.domain.permissions.spine import SpinePermission
+from models.repositories import approvals, events
 from models.tables.activity import Event
 
 router = APIRouter(prefix="/events", tags=["realtime"], route_class=Route)
 
-Reader = Annotated[Principal, Depends(require(Permission.ACTIVITY_READ))]
+Reader = Annotated[Principal, Depends(require(SpinePermission.ACTIVITY_READ))]
 
-INSTANCE_UPDATED = "instance.updated"
 ACTION_LOG_CREATED = "action_log.created"
-TOPICS = {"instances": INSTANCE_UPDATED, "actions": ACTION_LOG_CREATED, "action_logs": ACTION_LOG_CREATED}
-"""Topic to kind of event; `action_logs` is another word for `actions`."""
+ACTIONS = {"actions": ACTION_LOG_CREATED, "action_logs": ACTION_LOG_CREATED}
+"""`action_logs` is another word for `actions`."""
+APPROVALS = {"approvals": approvals.UPDATED}
 
 
 async def wanted_kinds(
-    topics: Annotated[str | None, Query(max_length=200, description="Comma-separated: instances, actions.")] = None,
+    state: State,
+    topics: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            description="Comma-separated: actions, approvals, and kinds of resources, such as instances.",
+        ),
+    ] = None,
 ) -> frozenset[str]:
-    """Both by default. Raises InvalidRequest for a topic that does not exist."""
-    names = [name.strip() for name in (topics or "").split(",") if name.strip()] or list(TOPICS)
-    unknown = [name for name in names if name not in TOPICS]
+    """All by default. Raises InvalidRequest for a topic that does not exist."""
+    there_are = topics_of(state.owner_kinds)
+    names = [name.strip() for name in (topics or "").split(",") if name.strip()] or list(there_are)
+    unknown = [name for name in names if name not in there_are]
     if unknown:
-        raise InvalidRequest(f"unknown topic {unknown[0]!r}; there are: {', '.join(TOPICS)}", code="UNKNOWN_TOPIC")
-    return frozenset(TOPICS[name] for name in names)
+        raise InvalidRequest(f"unknown topic {unknown[0]!r}; there are: {', '.join(there_are)}", code="UNKNOWN_TOPIC")
+    return frozenset(there_are[name] for name in names)
+
+
+def topics_of(kinds: OwnerKinds) -> dict[str, str]:
+    """Topic to kind of event: every family's resources, what is done, and what people are asked."""
+    return {kind.topic: kind.updated for kind in kinds} | ACTIONS | APPROVALS
 
 
 @router.get(
     "/stream",
-    summary="Follow what happens to instances",
+    summary="Follow what happens to instances and other resources",
     response_class=EventStreamResponse,
     responses={200: EVENT_STREAM},
 )
@@ -51,33 +66,44 @@ async def stream_events(
     state: State,
     kinds: Annotated[frozenset[str], Depends(wanted_kinds)],
     instance_id: Annotated[UUID | None, Query(description="Only this instance's actions.")] = None,
+    resource_id: Annotated[UUID | None, Query(description="Only this resource's actions, whatever it is.")] = None,
     last_event_id: LastEventId = None,
 ) -> EventStreamResponse:
     stream = events.organization_stream(reader.organization_id)
-    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        newest = await events.newest_seq(session, stream)
-
-    async def look(seen: int) -> Look:
-        return await _look(state, reader, stream, seen)
+    wanted = Wanted(
+        kinds,
+        instance_id=instance_id,
+        resource_id=resource_id,
+        ids_fields=[kind.ids_field for kind in state.owner_kinds],
+    )
 
     def written(event: Event) -> SseEvent | None:
-        return SseEvent(event.kind, stamped(event), event.seq) if is_wanted(event, kinds, instance_id) else None
+        return as_it_is(event) if wanted.takes(event) else None
 
-    resumption = resume(last_event_id, newest, otherwise=newest)
-    following = Following(stream, resumption, caller.token_hash, look, written)
+    following = await following_of(state.database, caller, stream, last_event_id, written=written)
     return EventStreamResponse(follow(state.event_feed, state.identities, following), state.stream_slots.slot(reader))
 
 
-async def _look(state: AppState, reader: Principal, stream: str, after: int) -> Look:
-    async with state.database.tenant(reader.organization_id, reader.user_id) as session:
-        return Look(await events.read_after(session, stream, after, BATCH))
+@dataclass(frozen=True)
+class Wanted:
+    """The instance, or the resource of any kind, filters actions only."""
+
+    kinds: frozenset[str]
+    instance_id: UUID | None
+    resource_id: UUID | None
+    ids_fields: Sequence[str]
+    """Where an action names what it concerns, whatever that is."""
+
+    def takes(self, event: Event) -> bool:
+        if event.kind not in self.kinds:
+            return False
+        if event.kind != ACTION_LOG_CREATED:
+            return True
+        return _concerns(event, ["instance_ids"], self.instance_id) and _concerns(
+            event, self.ids_fields, self.resource_id
+        )
 
 
-def is_wanted(event: Event, kinds: frozenset[str], instance_id: UUID | None) -> bool:
-    """The instance filters actions only."""
-    if event.kind not in kinds:
-        return False
-    if event.kind != ACTION_LOG_CREATED or instance_id is None:
-        return True
-    concerned = event.data.get("instance_ids")
-    return isinstance(concerned, list) and str(instance_id) in concerned
+def _concerns(event: Event, ids_fields: Sequence[str], one: UUID | None) -> bool:
+    named = [event.data.get(name) for name in ids_fields]
+    return one is None or any(isinstance(ids, list) and str(one) in ids for ids in named)

@@ -5,10 +5,10 @@ from starlette.responses import Response
 
 from activities.runtime import remote_codec
 from activities.runtime.codec import EncryptionCodec
-from api.composition import AppState
 from api.deps import State
 from api.http.openapi import errors
 from api.http.routing import Route
+from api.state import AppState
 from models.base.errors import PermissionDenied
 from models.domain.keys import Purpose, decode_installation_key, derive
 from models.settings.derived import temporal_ui_url

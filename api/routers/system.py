@@ -1,5 +1,6 @@
 """Open to everybody: the banner, the health, the version, the documentation. Nothing here needs the database."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,9 @@ from api.deps import State
 from api.http import swagger_ui
 from api.http.openapi import document_bytes, errors
 from api.http.routing import Route
-from api.schemas.system import Brains, Health, Memory, Version
-from models.base.clock import utc_now
+from api.inference.composition import Inference
+from api.schemas.system import Brains, Degradation, Health, Memory, Version
+from api.state import AppState
 from models.base.errors import DATABASE_UNAVAILABLE, ServiceUnavailable
 from models.base.version import VERSION
 
@@ -36,16 +38,29 @@ async def read_banner() -> str:
 async def read_health(state: State) -> Health:
     if state.identities.age_s > DATABASE_SILENCE_S and not await state.identities.catch_up(ASK_DATABASE_S):
         raise ServiceUnavailable("the database does not answer", code=DATABASE_UNAVAILABLE, retry_after_s=2)
+    reasons = list(_degradations(state))
     used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
     return Health(
-        status="degraded" if state.pulse.stuck_messages else "healthy",
+        status="degraded" if reasons else "healthy",
         database="connected",
         version=VERSION,
-        timestamp=utc_now(),
+        timestamp=state.clock.now(),
         brains=Brains(),
         memory=Memory(used=f"{used // 1_000_000}MB", total=f"{total // 1_000_000}MB"),
-        stuck_messages=state.pulse.stuck_messages,
+        stuck_messages=state.pulse.ailments.stuck_messages,
+        unowned_machines=state.pulse.ailments.unowned_machines,
+        alarms=dict(state.pulse.ailments.alarms),
+        reasons=reasons,
     )
+
+
+def _degradations(state: AppState) -> Iterator[Degradation]:
+    if state.pulse.ailments.stuck_messages:
+        yield Degradation.MESSAGE_NOT_DELIVERED
+    if state.pulse.ailments.unowned_machines:
+        yield Degradation.MACHINE_WITHOUT_OWNER
+    if not state.of(Inference).can_record:
+        yield Degradation.METERING_UNAVAILABLE
 
 
 @cache

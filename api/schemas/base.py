@@ -1,19 +1,13 @@
 """What all request and response bodies share: moments, amounts, and the characters that no text may hold."""
 
 from collections.abc import Iterator
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-from models.base.clock import rfc3339
-from models.base.money import eur
+from models.base.json_types import Eur, Moment
 
-Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
-"""RFC 3339 in UTC with `Z`."""
-
-Eur = Annotated[Decimal, PlainSerializer(lambda amount: float(eur(amount)), return_type=float, when_used="json")]
-"""An amount in EUR at six places, as a JSON number: what clients of the contract read."""
+__all__ = ["STORABLE", "Eur", "Moment", "RequestModel", "ResponseModel", "storable"]
 
 
 def storable(text: str) -> str:

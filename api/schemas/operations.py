@@ -7,29 +7,19 @@ from uuid import UUID
 from pydantic import Field
 
 from api.schemas.base import Moment, ResponseModel
-from models.domain.instances.holds import HoldCode
-from models.domain.operations import OPEN, OperationKind, OperationStatus
+from api.schemas.waiting_on import Span, WaitingOn, waiting_on
+from models.contracts.owner_kinds import OwnerKinds
+from models.domain.approvals import Verdict
+from models.domain.operations import OPEN, OperationStatus
 from models.settings import Settings
 from models.settings.derived import temporal_ui_url
 from models.tables.operations import Operation
-
-RESOURCE_PATHS = {"instance": "/instances/{id}"}
-"""Where each kind of resource is read."""
-
-
-class WaitingOn(ResponseModel):
-    """Nothing waits in silence: what for, since when, until when at most, and why if that is known."""
-
-    what: str
-    since: Moment | None
-    until: Moment | None
-    why: str | None
 
 
 class HeldRead(ResponseModel):
     """What keeps the owner from going on, and since when. It tries again by itself; this is none of its ordinary waits."""
 
-    code: HoldCode
+    code: str
     since: Moment
 
 
@@ -53,10 +43,10 @@ class OperationLinks(ResponseModel):
 
 
 class OperationRead(ResponseModel):
-    """`progress` is percent of completed steps, 0 to 100."""
+    """`kind` is one of its family's; `progress` is percent of completed steps, 0 to 100."""
 
     id: UUID
-    kind: OperationKind
+    kind: str
     status: OperationStatus
     progress: float
     waiting_on: WaitingOn | None
@@ -71,9 +61,9 @@ class OperationRead(ResponseModel):
     links: OperationLinks
 
     @classmethod
-    def of(cls, row: Operation, settings: Settings) -> Self:
-        path = RESOURCE_PATHS.get(row.resource_kind)
-        url = None if path is None else path.format(id=row.resource_id)
+    def of(cls, row: Operation, settings: Settings, kinds: OwnerKinds) -> Self:
+        kind = kinds.of(row.resource_kind)
+        url = None if kind is None else kind.path_of(row.resource_id)
         return cls(
             id=row.id,
             kind=row.kind,
@@ -110,7 +100,20 @@ def operation_path(operation_id: UUID) -> str:
 def _waiting_on(row: Operation) -> WaitingOn | None:
     if row.waiting_on is None or row.status not in OPEN:
         return None
-    return WaitingOn(what=row.waiting_on, since=row.waiting_since, until=row.waiting_until, why=row.error_message)
+    is_asked = row.status is OperationStatus.WAITING_APPROVAL
+    values = waiting_on(
+        row.waiting_on,
+        row.waiting_params,
+        Span(row.waiting_since, row.waiting_until),
+        why=row.error_message,
+        actions=[decision(row.id, verdict) for verdict in Verdict] if is_asked else [],
+    )
+    return WaitingOn.model_validate(values)
+
+
+def decision(operation_id: UUID, verdict: Verdict) -> dict[str, str]:
+    """What a person can do about it."""
+    return {"name": verdict.value, "method": "POST", "path": f"{operation_path(operation_id)}/{verdict.value}"}
 
 
 def _held(row: Operation) -> HeldRead | None:

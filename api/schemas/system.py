@@ -1,6 +1,9 @@
 """What the process says about itself."""
 
-from typing import Literal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from api.schemas.base import Moment, ResponseModel
 
@@ -20,10 +23,21 @@ class Memory(ResponseModel):
     total: str
 
 
+class Degradation(StrEnum):
+    """Why `degraded`, in the codes by which it is told elsewhere."""
+
+    MESSAGE_NOT_DELIVERED = "MESSAGE_NOT_DELIVERED"
+    """`stuck_messages` of the outbox have not reached their workflows for ten minutes."""
+    MACHINE_WITHOUT_OWNER = "MACHINE_WITHOUT_OWNER"
+    """`unowned_machines` run at providers, bear the tag of this installation, and belong to nobody."""
+    METERING_UNAVAILABLE = "METERING_UNAVAILABLE"
+    """The disk takes no records of inference requests, so that none is served."""
+
+
 class Health(ResponseModel):
     """Both shapes of the contract in one (decision 8), and what is not as it should be.
 
-    `degraded`: requests are answered, but `stuck_messages` of the outbox have not reached their workflows for ten minutes.
+    `degraded`: requests are answered, but for what `reasons` say.
     """
 
     status: Literal["healthy", "degraded"]
@@ -33,6 +47,11 @@ class Health(ResponseModel):
     brains: Brains
     memory: Memory
     stuck_messages: int
+    unowned_machines: int
+    alarms: Annotated[
+        dict[str, int], Field(description="How many are open, by their codes; whose, the action logs say.")
+    ]
+    reasons: list[Degradation]
 
 
 class Version(ResponseModel):

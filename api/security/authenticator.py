@@ -1,7 +1,7 @@
 """From the headers of a request to a principal, without the database."""
 
 from api.security.credentials import Credential, RawHeaders, credentials, is_cross_origin
-from api.security.identities import Authenticated, Identities, unverifiable
+from api.security.identities import Authenticated, Identities, invalid_token, unverifiable
 from api.security.last_used import LastUsed
 from models.base.errors import PermissionDenied, Unauthenticated
 
@@ -18,9 +18,20 @@ class Authenticator:
 
     async def authenticate(self, method: str, headers: RawHeaders) -> Authenticated:
         headers = list(headers)
-        presented = credentials(headers, self._cookie_name)
+        presented = self.presented(headers)
         if not presented:
             raise Unauthenticated("sign in, or send an API key", code="LOGIN_REQUIRED")
+        credential, caller = await self.holder_of(presented)
+        if credential.ambient:
+            refuse_cross_origin(method, headers)
+        return caller
+
+    def presented(self, headers: RawHeaders) -> list[Credential]:
+        """What the headers have of credentials, the first that counts before others."""
+        return credentials(headers, self._cookie_name)
+
+    async def holder_of(self, presented: list[Credential]) -> tuple[Credential, Authenticated]:
+        """The first of these that is good, and whose it is. Raises Unauthenticated, ServiceUnavailable."""
         found = self._find(presented) if self._identities.fresh else None
         if found is None and any(self._identities.may_exist(each.token) for each in presented):
             is_current = await self._identities.catch_up()
@@ -28,14 +39,9 @@ class Authenticator:
             if found is None and not is_current:
                 raise unverifiable()
         if found is None:
-            raise Unauthenticated(
-                "these credentials are not valid: they are unknown, expired or revoked", code="INVALID_TOKEN"
-            )
-        credential, caller = found
-        if credential.ambient:
-            refuse_cross_origin(method, headers)
-        self._last_used.seen(caller.principal)
-        return caller
+            raise invalid_token()
+        self._last_used.seen(found[1].principal)
+        return found
 
     def _find(self, presented: list[Credential]) -> tuple[Credential, Authenticated] | None:
         for credential in presented:

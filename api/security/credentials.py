@@ -1,6 +1,6 @@
 """What a request carries to say who it is, in the order in which it counts (contract/fleet.md 1.2)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -43,7 +43,13 @@ def is_cross_origin(method: str, headers: RawHeaders) -> bool:
     `Sec-Fetch-Site` decides where there is one (every browser since 2023), else `Origin` against `Host`; a client that
     sends neither is no browser. The rule is that of Go's `net/http.CrossOriginProtection`.
     """
-    if method in SAFE_METHODS:
+    return method not in SAFE_METHODS and comes_from_elsewhere(headers)
+
+
+def comes_from_elsewhere(headers: RawHeaders, origins: Collection[bytes] = ()) -> bool:
+    """Whether a browser says that this is for a page of an origin that is neither our own nor one of `origins`."""
+    headers = list(headers)
+    if any(name == b"origin" and value in origins for name, value in headers):
         return False
     sent = {name: value.decode("latin-1") for name, value in headers if name in {b"sec-fetch-site", b"origin", b"host"}}
     site = sent.get(b"sec-fetch-site")

@@ -7,10 +7,10 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
-from models.base.clock import utc_now
 from models.domain.identity.principal import Principal
-from models.repositories import identities
 from models.repositories.database import Database
+from models.repositories.database_clock import DatabaseClock
+from models.repositories.identity import identities
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ WRITE_INTERVAL_S = 5.0
 class LastUsed:
     """`seen` is a dictionary look-up. What a crash loses is some seconds of this."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, clock: DatabaseClock) -> None:
+        self._database, self._clock = database, clock
         self._noted_at_s: dict[UUID, float] = {}
         self._sessions: dict[UUID, datetime] = {}
         self._keys: dict[UUID, datetime] = {}
@@ -36,7 +36,7 @@ class LastUsed:
         if subject is None or now_s - self._noted_at_s.get(subject, -RESOLUTION_S) < RESOLUTION_S:
             return
         self._noted_at_s[subject] = now_s
-        (self._keys if principal.api_key_id else self._sessions)[subject] = utc_now()
+        (self._keys if principal.api_key_id else self._sessions)[subject] = self._clock.now()
 
     async def write(self) -> None:
         """Store what is pending. What cannot be stored stays pending."""

@@ -1,9 +1,9 @@
 """A person's new password, in exchange for the one of before."""
 
-from api.composition import AppState
+from api.state import AppState
 from models.base.errors import InvalidRequest
 from models.domain.identity.principal import Principal
-from models.repositories import users
+from models.repositories.identity import users
 
 FROM_ANYWHERE = "password change"
 """In place of a network: the attempts of a person count together, wherever their sessions are."""

@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from models.repositories import recent_sign_ins
 from models.repositories.database import Database
-from models.repositories.recent_sign_ins import RecentSignIn
+from models.repositories.identity import recent_sign_ins
+from models.repositories.identity.recent_sign_ins import RecentSignIn
 
 KEPT_S = 30.0
 RETRY_S = 2.0

@@ -8,17 +8,17 @@ is lost by it: each token names a row, and revoking the row is effective within 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from api.composition import AppState
 from api.security.passwords import PasswordChecks
 from api.security.tokens import SessionClaims
-from models.base.clock import utc_now
+from api.state import AppState
 from models.base.errors import RateLimited, ServiceUnavailable, Unauthenticated
 from models.base.ids import new_id
 from models.domain.identity.networks import network_of
 from models.domain.identity.roles import Role
 from models.domain.keys import fingerprint
-from models.repositories import identities
-from models.repositories.identities import NewSession, SignIn
+from models.repositories.identity import identities
+from models.repositories.identity.identities import NewSession, SignIn
+from models.repositories.transaction_time import began_at
 
 SESSION_LIFETIME = timedelta(hours=12)
 USER_AGENT_LIMIT = 400
@@ -112,8 +112,8 @@ async def _from_the_reserve(state: AppState, login: str, password: str, address:
 
 async def _open(state: AppState, verified: VerifiedSignIn, client: Client) -> OpenedSession:
     person = verified.person
-    issued_at = utc_now().replace(microsecond=0)
     async with state.database.system() as session:
+        issued_at = (await began_at(session)).replace(microsecond=0)
         organization_id, role = person.organization_id, person.organization_role
         if not person.has_personal_organization:
             personal_id = await identities.ensure_personal_organization(session, person.user_id)
@@ -154,5 +154,5 @@ def _refused() -> Unauthenticated:
     return Unauthenticated("the login or the password is wrong", code="INVALID_CREDENTIALS")
 
 
-def seconds_until(moment: datetime) -> int:
-    return max(0, int((moment - utc_now()).total_seconds()))
+def seconds_until(moment: datetime, now: datetime) -> int:
+    return max(0, int((moment - now).total_seconds()))

@@ -1,1 +1,1 @@
-"""One module per capability; `cli.application` registers their functions."""
+"""One module per capability, each with its `COMMANDS`; `cli.application` finds them by listing this package."""

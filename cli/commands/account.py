@@ -1,5 +1,6 @@
 """Who the API takes the caller for."""
 
+from cli.command_group import CommandGroup
 from cli.session import ApiUrl, AsJson, opened
 from cli.text import shown
 
@@ -25,3 +26,6 @@ def whoami(*, as_json: AsJson = False, api_url: ApiUrl = None) -> None:
             ]
         )
         session.screen.next_commands("quarterdeck models", "quarterdeck instances")
+
+
+COMMANDS = CommandGroup((whoami,), place=60)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.command_group import CommandGroup
 from cli.screen import Column
 from cli.session import ApiUrl, AsJson, Session, opened
 from cli.text import NOTHING, duration, shown, title_case
@@ -50,10 +51,10 @@ def _follow(session: Session, instance_id: str | None, limit: int) -> None:
     params = {"topics": "actions"} | ({"instance_id": instance_id} if instance_id else {})
     told = _Told(session)
     for event in follow(session.api, "/events/stream", params):
-        if event.kind in {HELLO, RESYNC}:
+        if event.event in {HELLO, RESYNC}:
             # Read after the stream is open: what happens in between comes twice, and is told once.
             told.tell(session.api.get_list("/action_logs", instance_id=instance_id, limit=limit))
-        elif event.kind == "action_log.created":
+        elif event.event == "action_log.created":
             told.tell(_rows(session, instance_id, set(json.loads(event.data).get("ids", []))))
 
 
@@ -115,3 +116,6 @@ _COLUMNS = [
     Column("TOOK", _took, right=True),
     Column("OUTCOME", _outcome),
 ]
+
+
+COMMANDS = CommandGroup((logs,), place=50)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.command_group import CommandGroup
 from cli.failures import CommandFailed, ExitCode, wrong_usage
 from cli.session import ApiUrl, AsJson, Session, opened
 from cli.text import printable
@@ -75,7 +76,7 @@ def _answer(session: Session, request: dict[str, Any], messages: list[dict[str, 
     """
     import httpx  # noqa: PLC0415
 
-    from cli.api_client import GENERATION_SILENCE_S, IS_IT_RUNNING, unreachable  # noqa: PLC0415
+    from cli.api_client import GENERATION_SILENCE_S  # noqa: PLC0415
     from cli.event_stream import EventTooLarge, events_of  # noqa: PLC0415
 
     said: list[str] = []
@@ -83,7 +84,7 @@ def _answer(session: Session, request: dict[str, Any], messages: list[dict[str, 
     body = {**request, "messages": messages, "stream": True}
     try:
         with session.api.stream("POST", PATH, body=body, silence_s=GENERATION_SILENCE_S) as response:
-            for event in events_of(response.iter_bytes()):
+            for event in events_of(response):
                 if event.data == END_OF_STREAM:
                     finished = True
                     break
@@ -94,7 +95,7 @@ def _answer(session: Session, request: dict[str, Any], messages: list[dict[str, 
         interrupted = True
     except httpx.TransportError as error:
         _end_line(session, said)
-        raise unreachable(session.api.connection.url, error, hints=[IS_IT_RUNNING]) from None
+        raise session.api.unreachable(error) from None
     except EventTooLarge:
         raise CommandFailed("the API sent a piece of text without end", code="BAD_STREAM") from None
     _end_line(session, said)
@@ -128,3 +129,6 @@ def _piece(data: str, request_id: str | None) -> str:
         )
     choices = chunk.get("choices") or [{}]
     return str((choices[0].get("delta") or {}).get("content") or "")
+
+
+COMMANDS = CommandGroup((chat,), place=40)

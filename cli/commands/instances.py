@@ -1,13 +1,13 @@
 """Instances: order one, look at it, end it."""
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
-from cli.failures import CommandFailed, wrong_usage
+from cli.command_group import CommandGroup
+from cli.confirming import Yes, confirm, need_somebody
 from cli.screen import Column
 from cli.session import ApiUrl, AsJson, Session, opened
 from cli.text import NOTHING, age, moment, money, percent, shown
@@ -31,7 +31,6 @@ WaitTimeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", min=0, help="With --wait: stop watching after this time (exit 7)."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 IdempotencyKey = Annotated[
     str | None,
     typer.Option(
@@ -194,18 +193,16 @@ def _ids(session: Session, accepted: dict[str, Any]) -> tuple[str, str]:
 
 def _confirm(session: Session, verb: str, instance_id: str, *, yes: bool) -> None:
     """Asks a person; a script must say `--yes`. Raises CommandFailed."""
+    need_somebody(session, f"{verb} an instance", yes=yes)
     if yes:
         return
-    if not sys.stdin.isatty() or session.screen.as_json:
-        raise wrong_usage(f"to {verb} an instance without being asked takes --yes", code="CONFIRMATION_REQUIRED")
     found = session.api.get(f"/instances/{instance_id}")
     session.screen.note(
         f"Instance {instance_id}: {shown(found.get('model_name'))}, {shown(found.get('status'))}, "
         f"{shown(found.get('instance_type'))} at {shown(found.get('provider_name'))}, "
         f"{money(found.get('total_cost'))} EUR so far"
     )
-    if not typer.confirm(f"{verb.capitalize()} it?", default=False, err=True):
-        raise CommandFailed(f"nothing was done to instance {instance_id}", code="DECLINED")
+    confirm(f"{verb.capitalize()} it?", f"instance {instance_id}")
 
 
 def _conclude(
@@ -258,7 +255,7 @@ def _statuses(given: str | None) -> frozenset[str]:
     """The statuses of a comma list. Ends the program with exit 2 for one that does not exist."""
     if given is None:
         return frozenset()
-    from models.domain.instances.state import InstanceStatus  # noqa: PLC0415
+    from models.domain.fleet.instances.state import InstanceStatus  # noqa: PLC0415
 
     wanted = frozenset(word.strip() for word in given.split(",") if word.strip())
     known = {status.value for status in InstanceStatus}
@@ -315,3 +312,6 @@ def _fields(found: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         ("cost", f"{money(found.get('total_cost'))} EUR"),
         ("created", f"{shown(found.get('created_at'))}, {age(found.get('created_at'), now)} ago" if created else NOTHING),
     ]  # fmt: skip
+
+
+COMMANDS = CommandGroup((deploy, instances, instance, terminate, reinstall, archive), place=10)

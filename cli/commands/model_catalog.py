@@ -1,5 +1,6 @@
 """The models that can be deployed."""
 
+from cli.command_group import CommandGroup
 from cli.screen import Column
 from cli.session import ApiUrl, AsJson, opened
 from cli.text import shown
@@ -24,3 +25,6 @@ _COLUMNS = [
     Column("CONTEXT", lambda row: shown(row.get("context_length")), right=True),
     Column("ACTIVE", lambda row: shown(row.get("is_active"))),
 ]
+
+
+COMMANDS = CommandGroup((models,), place=30)

@@ -2,15 +2,20 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 
+from cli.command_group import CommandGroup
+from cli.confirming import Yes, confirm, need_somebody
+from cli.failures import CommandFailed, ExitCode, wrong_usage
 from cli.screen import Column
 from cli.session import ApiUrl, AsJson, Session, opened
-from cli.text import NOTHING, age, percent, shown
+from cli.text import NOTHING, age, money, percent, shown
 
 
 def operations(
+    context: typer.Context,
     *,
     watch: Annotated[
         str | None, typer.Option("--watch", metavar="ID", help="Follow this one to its end; Ctrl-C detaches.")
@@ -26,7 +31,9 @@ def operations(
     as_json: AsJson = False,
     api_url: ApiUrl = None,
 ) -> None:
-    """List the operations, newest first, or follow one."""
+    """List the operations, newest first, follow one, or decide what one waits for."""
+    if context.invoked_subcommand is not None:
+        return
     with opened(as_json=as_json, api_url=api_url) as session:
         if watch is not None:
             _watch(session, watch, timeout_s)
@@ -40,6 +47,97 @@ def operations(
         session.screen.table(_columns(datetime.now(UTC)), rows, empty="No operations.")
         if rows:
             session.screen.next_commands("quarterdeck operations --watch ID")
+
+
+Comment = Annotated[str | None, typer.Option("--comment", help="Why; whoever reads the approval sees it.")]
+OperationId = Annotated[str, typer.Argument(metavar="ID", help="The operation, or the beginning of its id.")]
+ApprovalId = Annotated[
+    str | None, typer.Option("--approval", metavar="ID", help="Which one, where the operation waits for several.")
+]
+
+
+def approve_operation(
+    identifier: OperationId,
+    *,
+    approval: ApprovalId = None,
+    comment: Comment = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+) -> None:
+    """Approve what an operation waits for, once you have seen what that is."""
+    with opened(as_json=as_json, api_url=api_url) as session:
+        need_somebody(session, "approve an operation", yes=yes)
+        asked = _asked(session, identifier, approval)
+        if not yes:
+            confirm("Approve it?", f"operation {asked['operation_id']}")
+        _decide(session, "approve", asked, comment)
+
+
+def reject_operation(
+    identifier: OperationId,
+    *,
+    approval: ApprovalId = None,
+    comment: Comment = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
+) -> None:
+    """Reject what an operation waits for: it is cancelled, or goes on without."""
+    with opened(as_json=as_json, api_url=api_url) as session:
+        _decide(session, "reject", _asked(session, identifier, approval), comment)
+
+
+def _asked(session: Session, identifier: str, named: str | None) -> dict[str, Any]:
+    """The approval that is meant, which is shown: the one that is pending, else the last one, whose decision may be repeated.
+
+    Raises CommandFailed where the operation has asked for none, and where it is not clear which one is meant.
+    """
+    from cli import lists  # noqa: PLC0415
+
+    operation_id = lists.operation_id(session.api, identifier)
+    rows = lists.rows_of(session.api, session.api.get("/approvals", operation_id=operation_id, limit=lists.PAGE))
+    if not rows:
+        raise CommandFailed(
+            f"operation {operation_id} waits for no approval",
+            code="OPERATION_NOT_AWAITING_APPROVAL",
+            exit_code=ExitCode.CONFLICT,
+        )
+    meant = [row for row in rows if row["status"] == "pending"] or rows[:1]
+    if named is not None:
+        meant = [row for row in rows if row["id"].startswith(named.strip().lower())]
+    if len(meant) != 1:
+        raise wrong_usage(
+            f"which approval of operation {operation_id}? give --approval",
+            code="SEVERAL_APPROVALS",
+            hints=[f"--approval {row['id']}  {_question(row)}" for row in (meant or rows)],
+        )
+    session.screen.note(_question(meant[0]))
+    return meant[0]
+
+
+def _question(asked: dict[str, Any]) -> str:
+    """What is asked, its code, and what it costs."""
+    from cli.language import language  # noqa: PLC0415
+    from models.domain.sentences import said_of_question  # noqa: PLC0415
+
+    code, cost = str(asked["code"]), asked.get("cost_eur")
+    said = said_of_question(code, asked.get("params") or {}, language())
+    return (code if said == code else f"{said} ({code})") + (f", {money(cost)} EUR" if cost is not None else "")
+
+
+def _decide(session: Session, verb: str, asked: dict[str, Any], comment: str | None) -> None:
+    operation_id = asked["operation_id"]
+    body = {"approval_id": asked["id"], **({} if comment is None else {"comment": comment})}
+    path = f"/operations/{operation_id}/{verb}"
+    operation = session.api.send("POST", path, body=body, idempotency_key=str(uuid4()))
+    if session.screen.as_json:
+        session.screen.json(operation)
+        return
+    session.screen.line(f"{DONE[verb]}: operation {operation_id}")
+    session.screen.next_commands(f"quarterdeck operations --watch {operation_id}")
+
+
+DONE = {"approve": "approved", "reject": "rejected"}
 
 
 def _watch(session: Session, given: str, timeout_s: float | None) -> None:
@@ -87,3 +185,6 @@ def _fields(operation: dict[str, Any]) -> list[tuple[str, str]]:
         ("completed", shown(operation.get("completed_at"))),
         ("workflow", shown(links.get("temporal_ui"))),
     ]
+
+
+COMMANDS = CommandGroup((operations,), place=20, below={"operations": (approve_operation, reject_operation)})

@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
+    """By this machine's clock, for people who look at it. What is stored or compared is the database's
+    (`models.repositories.transaction_time`, `models.repositories.database_clock`), what is measured `time.monotonic`'s.
+    """
     return datetime.now(UTC)
 
 

@@ -13,7 +13,7 @@ class DeliveryKind(StrEnum):
 
 @dataclass(frozen=True)
 class OutboxMessage:
-    """One outbox row on its way to its workflow."""
+    """One outbox row on its way to its workflow, whose id says whose owner it is."""
 
     id: UUID
     organization_id: UUID
@@ -23,4 +23,4 @@ class OutboxMessage:
     payload: dict[str, object]
     attempts: int = 0
     provider_code: str | None = None
-    """Of the instance, for the operator's lists; None where the writer did not know it."""
+    """Of what the owner owns, for the operator's lists; None where it has none, or the writer did not know it."""

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from models.domain.instances.holds import HoldCode
+from models.domain.holds import HoldCode
 
 
 class PendingCall(BaseModel):
@@ -13,6 +13,12 @@ class PendingCall(BaseModel):
 
     instance_id: UUID
     now: datetime
+
+
+class AttemptHeld(BaseModel):
+    """What an attempt says with its heartbeats while it waits, told by its provider to, within the attempt."""
+
+    code: HoldCode
 
 
 class CallView(BaseModel):

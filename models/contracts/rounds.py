@@ -1,5 +1,7 @@
 """The start of a workflow that does one short thing again and again."""
 
+from uuid import UUID
+
 from pydantic import BaseModel
 
 
@@ -8,3 +10,5 @@ class RoundsInput(BaseModel):
 
     is_endless: bool = False
     """True: the one long-lived workflow of its kind. False: one round, whose result is the workflow's."""
+    mark: UUID | None = None
+    """What its last round left in the database, where a kind of rounds leaves something there."""

@@ -2,7 +2,8 @@
 
 from enum import StrEnum
 
-from models.domain.placement.offers import LOCAL
+from models.domain.fleet.provider_kind import CLOUD_QUEUE, HOST_QUEUE
+from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 
 
 class TaskQueue(StrEnum):
@@ -10,6 +11,11 @@ class TaskQueue(StrEnum):
     RECORDS = "records"
 
 
+def is_provider_queue(queue: str) -> bool:
+    """Whether those who poll it can reach a provider."""
+    return queue.startswith((CLOUD_QUEUE, HOST_QUEUE))
+
+
 def compute_queue(provider_code: str, zone_code: str) -> str:
-    """The queue whose workers can reach the provider. A `local` machine lives on one host, which its zone names."""
-    return f"runner@{zone_code}" if provider_code == LOCAL else f"cloud-{provider_code}"
+    """The queue whose workers can reach the provider's machines in the zone."""
+    return PROVIDER_KINDS.of(provider_code).queue(zone_code)

@@ -1,21 +1,15 @@
-"""Workflow ids are business keys: a builder and its inverse for every process (DESIGN 4)."""
+"""Workflow ids are business keys: a builder and its inverse for every process (DESIGN 4). Those of owners: `OwnerKind`."""
 
-from uuid import UUID
-
-_INSTANCE = "instance/"
+_RECONCILE = "reconcile/"
 SWEEPER = "sweeper"
 SAMPLES = "samples"
+SCHEDULES = "schedules"
 
 
-def instance_workflow_id(instance_id: UUID) -> str:
-    return f"{_INSTANCE}{instance_id}"
+def reconcile_workflow_id(provider_queue: str) -> str:
+    return f"{_RECONCILE}{provider_queue}"
 
 
-def parse_instance_workflow_id(workflow_id: str) -> UUID | None:
-    """The instance behind an owner's workflow id; None for the id of another process."""
-    if not workflow_id.startswith(_INSTANCE):
-        return None
-    try:
-        return UUID(workflow_id.removeprefix(_INSTANCE))
-    except ValueError:
-        return None
+def parse_reconcile_workflow_id(workflow_id: str) -> str | None:
+    """The queue of the provider whose machines are compared; None for the id of another process."""
+    return workflow_id.removeprefix(_RECONCILE) or None if workflow_id.startswith(_RECONCILE) else None

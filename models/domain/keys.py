@@ -14,11 +14,12 @@ KEY_BYTES = 32
 class Purpose(StrEnum):
     BOOTSTRAP = "bootstrap"
     SERVING = "serving"
-    WORKER = "worker"
+    AGENT = "worker"
     JWT = "jwt"
     CODEC = "codec"
     DATABASE = "database"
     SIMCLOUD = "simcloud"
+    SEALING = "sealing"
 
 
 def decode_installation_key(text: str) -> bytes:
@@ -34,8 +35,12 @@ def decode_installation_key(text: str) -> bytes:
 
 def derive(installation_key: bytes, purpose: Purpose, *parts: str) -> bytes:
     """32 bytes that only the holder of the installation key can compute for this purpose and these parts."""
-    message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in (purpose.value, *parts))
-    return hmac.new(installation_key, message, sha256).digest()
+    return hmac.new(installation_key, length_prefixed(purpose.value, *parts), sha256).digest()
+
+
+def length_prefixed(*parts: str) -> bytes:
+    """The parts as bytes that no other parts have."""
+    return b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
 
 
 def derive_text(installation_key: bytes, purpose: Purpose, *parts: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
-from models.migrations import granting
+from models.migrations.settling import settle
 from models.tables import metadata
 
 MIGRATION_LOCK = 0x51756172  # "Quar": one migration at a time, whichever process began first
@@ -21,7 +21,7 @@ def _migrate(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         context.run_migrations()
         if context.get_context().get_current_revision() == context.get_head_revision():
-            granting.apply(connection)
+            settle(connection)
 
 
 def run() -> None:

@@ -1,12 +1,13 @@
-"""Makes the rights in a database those of `grants.py`: what is missing is granted, what is too much is revoked."""
+"""Makes the rights in a database those that tables and functions declare: grants what is missing, revokes what is too much."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
 
-from models.migrations.grants import FUNCTIONS, NOBODY, TABLES
+from models.migrations.functions import DatabaseFunction
 from models.settings.derived import DatabaseRole
+from models.tables.access import access_of
 
 PUBLIC = "public"
 NO_FUNCTIONS_FOR_ALL = "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
@@ -36,6 +37,9 @@ OURS = """
 SELECT proname::text, oid::regprocedure::text FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
 """
+TABLES = """
+SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner = current_user::regrole
+"""
 
 
 class Right(NamedTuple):
@@ -55,28 +59,34 @@ class Right(NamedTuple):
         return f"{verb} {self.privilege}{columns} ON {self.kind} {name} {preposition} {role}"
 
 
-def apply(connection: Connection) -> None:
+def apply_rights(connection: Connection, tables: Iterable[Table], functions: Iterable[DatabaseFunction]) -> None:
     """In the transaction of `connection`, whose role owns everything. Where all is as declared, nothing is written.
 
-    Rights of roles that are not ours are an operator's, and stay.
+    Rights of roles that are not ours are an operator's, and stay. A table that does not exist yet is passed over.
     """
     connection.execute(text(NO_FUNCTIONS_FOR_ALL))
-    declared = set(_declared(connection))
+    declared = set(_declared(connection, tables, functions))
     for right in sorted(_actual(connection) - declared):
         connection.execute(text(right.statement("REVOKE", "FROM")))
     for right in sorted(declared - _actual(connection)):  # read again: revoking all of a table revokes its columns
         connection.execute(text(right.statement("GRANT", "TO")))
 
 
-def _declared(connection: Connection) -> Iterator[Right]:
-    for role, tables in TABLES.items():
+def _declared(
+    connection: Connection, tables: Iterable[Table], functions: Iterable[DatabaseFunction]
+) -> Iterator[Right]:
+    there = {name for (name,) in connection.execute(text(TABLES))}
+    for role in DatabaseRole:
         yield Right("SCHEMA", "public", "USAGE", "", role.value)
-        for table, rights in tables.items():
+    for table in (one for one in tables if one.name in there):
+        access = access_of(table)
+        for role, rights in ((DatabaseRole.API, access.api), (DatabaseRole.WORKER, access.worker)):
             for privilege, columns in rights.items():
                 for column in ("",) if columns is None else columns:
-                    yield Right("TABLE", table, privilege.value, column, role.value)
+                    yield Right("TABLE", table.name, privilege.value, column, role.value)
+    executors = {one.name: one.executors for one in functions}
     for name, signature in connection.execute(text(OURS)):
-        for role in FUNCTIONS.get(name, NOBODY):
+        for role in executors.get(name, ()):
             yield Right("FUNCTION", signature, "EXECUTE", "", role.value)
 
 

@@ -7,10 +7,11 @@ Adapters raise only the `Provider*` errors of `models.base.errors`; whether a re
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from models.domain.instances.machines import (
+from models.domain.fleet.instances.machines import (
     BootData,
     Ended,
     Machine,
+    MachinesPage,
     MachineSpec,
     MachineState,
     OfferedType,
@@ -24,6 +25,7 @@ __all__ = [
     "Machine",
     "MachineSpec",
     "MachineState",
+    "MachinesPage",
     "OfferedType",
     "SupportsAgentRestart",
     "SupportsCatalog",
@@ -43,7 +45,8 @@ class ComputePort(Protocol):
         ...
 
     async def create(self, spec: MachineSpec, boot: BootData, *, first_attempt: bool = False) -> Machine:
-        """The machine for `spec.machine_key`: the existing one, or a new one. Calling it again is safe after any failure.
+        """The machine for `spec.machine_key`: the existing one, in whatever zone it was made, or a new one in `spec.zone`.
+        Calling it again is safe after any failure.
 
         `first_attempt=True` is the caller's promise that no create for this key was ever sent before: it has just committed
         the record that the first one is about to be. It spares a provider without idempotency keys a careful look.
@@ -66,6 +69,14 @@ class ComputePort(Protocol):
 
     async def list_machines(self, installation_id: UUID, zone: str) -> list[Machine]:
         """Every machine of this installation in the zone, in one call (pages are followed)."""
+        ...
+
+    async def page_of_machines(self, installation_id: UUID, cursor: str | None = None) -> MachinesPage:
+        """A page of every machine that carries the installation's tag, in whatever zone: the first, or the one at `cursor`.
+
+        A machine whose other tags are missing or make no sense is among them. One that the provider shows without our tag, or
+        with another installation's, is not: it is counted as `foreign`. So is no machine that is gone and no longer billed.
+        """
         ...
 
 

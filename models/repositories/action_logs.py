@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, and_, func, true
+from sqlalchemy import select as select_columns
+from sqlalchemy.orm import Mapped
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.tables.activity import ActionComponent, ActionStatus
-from models.tables.catalog import ActionType
+from models.tables.activity import ActionComponent, ActionLog, ActionStatus
+from models.tables.fleet.catalog import ActionType, InstanceType, Provider
+from models.tables.fleet.instances import Instance
 
 Row = dict[str, Any]
 
@@ -23,6 +26,7 @@ class LogFilter:
     component: ActionComponent | None = None
     status: ActionStatus | None = None
     action_type: str | None = None
+    resource_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -44,27 +48,30 @@ class LogPage:
     counts_by_status: Mapping[str, int]
 
 
-SORTS = {
-    "created_at": "a.created_at",
-    "duration_ms": "a.duration_ms",
-    "status": "a.status",
-    "component": "a.component",
-    "action_type": "a.action_type",
-    "provider_name": "p.name",
-    "instance_type": "t.name",
-    "instance_id": "a.instance_id",
+SORTS: Mapping[str, Mapped[Any]] = {
+    "created_at": col(ActionLog.created_at),
+    "duration_ms": col(ActionLog.duration_ms),
+    "status": col(ActionLog.status),
+    "component": col(ActionLog.component),
+    "action_type": col(ActionLog.action_type),
+    "provider_name": col(Provider.name),
+    "instance_type": col(InstanceType.name),
+    "instance_id": col(ActionLog.instance_id),
 }
-"""Sort key of the API -> SQL; any other key sorts by `created_at` (contract decision 20)."""
+"""By the sort key of the API; any other key sorts by `created_at` (contract decision 20)."""
 
-_COLUMNS = (
-    "a.id, a.action_type, a.component, a.status, a.error_code, a.error_message, a.instance_id, a.operation_id, a.user_id, "
-    "a.duration_ms, a.created_at, a.completed_at, a.details AS metadata, a.instance_status_before, a.instance_status_after, "
-    "p.name AS provider_name, t.name AS instance_type"
-)
-_FROM = (
-    "action_logs a LEFT JOIN instances i ON i.id = a.instance_id LEFT JOIN providers p ON p.id = i.provider_id "
-    "LEFT JOIN instance_types t ON t.id = i.instance_type_id"
-)
+_SHOWN = (
+    *(
+        getattr(ActionLog, name)
+        for name in (
+            "id", "action_type", "component", "status", "error_code", "error_message", "instance_id", "operation_id", "user_id",
+            "duration_ms", "created_at", "completed_at", "instance_status_before", "instance_status_after",
+        )
+    ),
+    col(ActionLog.details).label("metadata"),
+    col(Provider.name).label("provider_name"),
+    col(InstanceType.name).label("instance_type"),
+)  # fmt: skip
 
 
 async def newest(session: AsyncSession, matching: LogFilter, *, limit: int) -> list[Row]:
@@ -73,25 +80,32 @@ async def newest(session: AsyncSession, matching: LogFilter, *, limit: int) -> l
 
 async def search(session: AsyncSession, wanted: LogSearch) -> LogPage:
     """One page; an unknown sort key sorts by time. Rows without a value come last, ties by id, newest first."""
-    where, values = _conditions(wanted.matching)
-    counts = ", ".join(f"count(*) FILTER (WHERE {where} AND a.status = '{status.value}')" for status in ActionStatus)
-    statement = f"SELECT count(*), count(*) FILTER (WHERE {where}), {counts} FROM action_logs a"  # noqa: S608 (constants)
-    total, filtered, *by_status = (await session.execute(text(statement), values)).one()
+    matches = _matches(wanted.matching)
+    of_status = (func.count().filter(matches, col(ActionLog.status) == status) for status in ActionStatus)
+    statement = select_columns(func.count(), func.count().filter(matches), *of_status).select_from(ActionLog)
+    total, filtered, *by_status = (await session.execute(statement)).one()
     rows = await _rows(session, wanted)
     return LogPage(rows, total, filtered, dict(zip((status.value for status in ActionStatus), by_status, strict=True)))
 
 
 async def _rows(session: AsyncSession, wanted: LogSearch) -> list[Row]:
-    where, values = _conditions(wanted.matching)
-    order = f"{SORTS.get(wanted.sort_by, SORTS['created_at'])} {'DESC' if wanted.descending else 'ASC'} NULLS LAST, a.id DESC"
-    statement = f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608 (constants)
-    page = await session.execute(text(statement), values | {"limit": wanted.limit, "offset": wanted.offset})
-    return [dict(row) for row in page.mappings()]
+    order = SORTS.get(wanted.sort_by, SORTS["created_at"])
+    statement = (
+        select_columns(*_SHOWN)
+        .outerjoin(Instance, col(Instance.id) == ActionLog.instance_id)
+        .outerjoin(Provider, col(Provider.id) == Instance.provider_id)
+        .outerjoin(InstanceType, col(InstanceType.id) == Instance.instance_type_id)
+        .where(_matches(wanted.matching))
+        .order_by((order.desc() if wanted.descending else order.asc()).nulls_last(), col(ActionLog.id).desc())
+        .limit(wanted.limit)
+        .offset(wanted.offset)
+    )
+    return [dict(row) for row in (await session.execute(statement)).mappings()]
 
 
-def _conditions(matching: LogFilter) -> tuple[str, dict[str, object]]:
-    values: dict[str, object] = {name: value for name, value in vars(matching).items() if value is not None}
-    return " AND ".join(["true", *(f"a.{name} = :{name}" for name in values)]), values
+def _matches(matching: LogFilter) -> ColumnElement[bool]:
+    wanted = ((name, value) for name, value in vars(matching).items() if value is not None)
+    return and_(true(), *(getattr(ActionLog, name) == value for name, value in wanted))
 
 
 async def action_types(session: AsyncSession) -> list[ActionType]:

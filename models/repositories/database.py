@@ -7,8 +7,9 @@ commits.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from traceback import clear_frames
 from typing import Any, cast
 from uuid import UUID
 
@@ -22,18 +23,19 @@ from sqlalchemy.ext.asyncio import AsyncSession as PlainAsyncSession
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.errors import DATABASE_BUSY, DATABASE_UNAVAILABLE, ServiceUnavailable
+from models.repositories import transaction_time
+from models.repositories.identity.session_limits import UNLIMITED, SessionLimits
+from models.repositories.shares import Shares
 from models.repositories.urls import driver_url
 
 READ_AS = "SELECT set_config('app.organization_id', %s, true), set_config('app.user_id', %s, true)"
-SET_TENANT = text(READ_AS % (":organization_id", ":user_id"))
+SET_TENANT = text(READ_AS % (":organization_id", ":user_id") + ", now()")
 PLAN_ONCE = "-c plan_cache_mode=force_generic_plan"
 """A statement that was prepared is planned once per connection, not again for its values: to plan the joins of an instance takes
 some 5 ms, to run them one, and row-level security hides from the planner whose rows it counts in any case.
 """
 
 POOL_WAIT_S = 5.0
-LOCK_WAIT_S = 5.0
-"""What a request waits for a lock: as long as for a connection, so that who waits does not keep connections from the others."""
 CONNECT_TIMEOUT_S = 5
 DOWN_RETRY_AFTER_S = 2.0
 BUSY_RETRY_AFTER_S = 2.0
@@ -65,7 +67,7 @@ class _Session(AsyncSession):
 
 class Database:
     """The connection pool of this process. Raises ServiceUnavailable from every transaction while PostgreSQL is away, and from
-    one that could not get a lock in `lock_wait_s` (None: it waits without end), was cancelled, or took too long.
+    one that exceeded its `limits` or was cancelled.
     """
 
     def __init__(
@@ -74,21 +76,24 @@ class Database:
         *,
         pool_size: int = 10,
         application_name: str = "quarterdeck",
-        lock_wait_s: float | None = None,
+        limits: SessionLimits = UNLIMITED,
+        spared: int = 0,
     ) -> None:
+        """`spared` connections are never in transactions of one and the same organization."""
         self.transactions_under_way = 0  # those that wait for a connection included
         self._pool_size = pool_size
+        self._shares = Shares(max(1, pool_size - spared), POOL_WAIT_S)
         self._columns: dict[str, tuple[str, ...]] = {}
-        self._engine = _engine(url, pool_size, application_name, lock_wait_s=lock_wait_s)
-        self._readers = _engine(url, pool_size, application_name, lock_wait_s=lock_wait_s, isolation_level="AUTOCOMMIT")
+        self._engine = _engine(url, pool_size, application_name, limits)
+        self._readers = _engine(url, pool_size, application_name, limits, isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def tenant(self, organization_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
         """One transaction in which only this organization's rows exist; committed at the end, rolled back by an exception."""
-        async with self._transaction() as session:
-            await session.execute(
-                SET_TENANT, {"organization_id": str(organization_id), "user_id": str(user_id) if user_id else ""}
-            )
+        async with self._transaction(organization_id) as session:
+            tenant = {"organization_id": str(organization_id), "user_id": str(user_id) if user_id else ""}
+            _organization, _user, now = (await session.execute(SET_TENANT, tenant)).one()
+            transaction_time.note(session, now)
             yield session
 
     @asynccontextmanager
@@ -150,10 +155,24 @@ class Database:
         await self._readers.dispose()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+    async def _share(self, organization_id: UUID) -> AsyncIterator[None]:
+        """One of the organization's places. Raises ServiceUnavailable."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._shares.one(organization_id))
+            except TimeoutError as error:
+                raise database_busy() from error
+            yield
+
+    @asynccontextmanager
+    async def _transaction(self, organization_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
         self.transactions_under_way += 1
         try:
-            async with _Session(self._engine, expire_on_commit=False) as session, session.begin():
+            async with AsyncExitStack() as stack:
+                if organization_id is not None:
+                    await stack.enter_async_context(self._share(organization_id))
+                session = await stack.enter_async_context(_Session(self._engine, expire_on_commit=False))
+                await stack.enter_async_context(session.begin())
                 yield session
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise _unavailable(error) from error
@@ -165,20 +184,14 @@ class Database:
             self.transactions_under_way -= 1
 
 
-def session_options(
-    given: str | tuple[str, ...] = (), *, lock_wait_s: float | None = None, statement_s: float | None = None
-) -> str:
-    """How sessions are set up, for libpq's `options`: as the URL says (`given`), and with limits. What is None has no limit."""
+def session_options(given: str | tuple[str, ...] = (), limits: SessionLimits = UNLIMITED) -> str:
+    """How sessions are set up, for libpq's `options`: with limits, and as the URL says (`given`), which comes after them."""
     # whom the session becomes, for one: nothing of what is given is lost
     asked = (given,) if isinstance(given, str) else given
-    limits = {"lock_timeout": lock_wait_s, "statement_timeout": statement_s}
-    settings = (f"-c {name}={limit_s * 1000:.0f}" for name, limit_s in limits.items() if limit_s is not None)
-    return " ".join((*asked, PLAN_ONCE, *settings)).strip()
+    return " ".join((*limits.options(), *asked, PLAN_ONCE)).strip()
 
 
-def _engine(
-    url: str, pool_size: int, application_name: str, *, lock_wait_s: float | None, **options: Any
-) -> AsyncEngine:
+def _engine(url: str, pool_size: int, application_name: str, limits: SessionLimits, **options: Any) -> AsyncEngine:
     address = make_url(driver_url(url))
     return create_async_engine(
         address,
@@ -189,12 +202,24 @@ def _engine(
         json_deserializer=orjson.loads,
         hide_parameters=True,
         connect_args={
+            "async_creator_fn": _connected,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": application_name,
-            "options": session_options(address.query.get("options", ()), lock_wait_s=lock_wait_s),
+            "options": session_options(address.query.get("options", ()), limits),
         },
         **options,
     )
+
+
+async def _connected(*arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+    """A connection, or none: one whose caller is cancelled while it is made would live on in the frames of the exception, and
+    hold a place at the server until PostgreSQL's `authentication_timeout`, which is a minute.
+    """
+    try:
+        return await psycopg.AsyncConnection.connect(*arguments, **options)
+    except BaseException as error:
+        clear_frames(error.__traceback__)
+        raise
 
 
 class _ConnectionLost(Exception):
@@ -205,6 +230,11 @@ def _unavailable(error: Exception) -> ServiceUnavailable:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, psycopg.Error) or cause.sqlstate not in BUSY_STATES:
         return _away()
+    return database_busy()
+
+
+def database_busy() -> ServiceUnavailable:
+    """What is asked for is there, and held by somebody else for too long."""
     return ServiceUnavailable(
         "the database is busy with what this needs; try again shortly",
         code=DATABASE_BUSY,

@@ -32,12 +32,17 @@ class NewEvent:
     data: Mapping[str, object]
 
 
+def stream_of(resource_kind: str, resource_id: UUID) -> str:
+    """Of what only those who follow one resource want to know (DESIGN 3); what lists show is told to the organization."""
+    return f"{resource_kind}/{resource_id}"
+
+
 def organization_stream(organization_id: UUID) -> str:
-    return f"organization/{organization_id}"
+    return stream_of("organization", organization_id)
 
 
 def operation_stream(operation_id: UUID) -> str:
-    return f"operation/{operation_id}"
+    return stream_of("operation", operation_id)
 
 
 def values_of(organization_id: UUID, new: Sequence[NewEvent]) -> dict[str, object]:
@@ -50,13 +55,18 @@ def values_of(organization_id: UUID, new: Sequence[NewEvent]) -> dict[str, objec
     }
 
 
-def of_command(organization_id: UUID, instance_id: UUID, action_log_id: UUID) -> list[NewEvent]:
-    """What followers of an organization see of a command on an instance: ids, for which they read the rest."""
-    stream, instance = organization_stream(organization_id), str(instance_id)
+def of_command(organization_id: UUID, resource_kind: str, resource_id: UUID, action_log_id: UUID) -> list[NewEvent]:
+    """What followers of an organization see of a command on a resource: ids, for which they read the rest."""
+    stream, resource = organization_stream(organization_id), str(resource_id)
     return [
-        NewEvent(stream, "instance.updated", {"ids": [instance]}),
-        NewEvent(stream, "action_log.created", {"ids": [str(action_log_id)], "instance_ids": [instance]}),
+        NewEvent(stream, f"{resource_kind}.updated", {"ids": [resource]}),
+        NewEvent(stream, "action_log.created", {"ids": [str(action_log_id)], f"{resource_kind}_ids": [resource]}),
     ]
+
+
+def of_ended(operation_id: UUID) -> NewEvent:
+    """What followers of an operation hear that its owner never began: they read the rest."""
+    return NewEvent(operation_stream(operation_id), "operation.updated", {"ids": [str(operation_id)]})
 
 
 async def read_after(session: AsyncSession, stream: str, seq: int, limit: int = 500) -> list[Event]:

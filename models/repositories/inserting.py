@@ -20,8 +20,8 @@ async def insert_and_announce(
 ) -> None:
     """Insert new rows, which stay outside the session and may refer to each other in any order, and append the events.
 
-    Where a row says None, the column gets its default in the database. The streams stay locked until this transaction ends:
-    write everything else first.
+    Where a row says None, the column gets its default in the database. Streams of one resource stay locked until this transaction
+    ends: write everything else first.
     """
     shapes: list[Shape] = []
     values = events.values_of(organization_id, new_events)

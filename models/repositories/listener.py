@@ -1,6 +1,6 @@
 """Hearing PostgreSQL notifications, and knowing that nothing was missed.
 
-A dedicated connection LISTENs to one channel. Every wake-up is one round: `SELECT 1` on that connection, whose answer proves
+A dedicated connection LISTENs to one channel. Every wake-up is one round: a question on that connection, whose answer proves
 that each notification committed before it has arrived (the server delivers what is pending before it says that it is idle),
 then the payloads are handled. A connection that breaks is made anew, and `on_connected` runs again: whatever was
 notified in between is lost, so that handler reloads everything.
@@ -21,7 +21,9 @@ import psycopg
 from psycopg import Notify, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from models.repositories.database import CONNECT_TIMEOUT_S, LOCK_WAIT_S, session_options
+from models.repositories.database import CONNECT_TIMEOUT_S, session_options
+from models.repositories.database_clock import DatabaseClock
+from models.repositories.identity.session_limits import LOCK_WAIT_S, SessionLimits
 from models.repositories.patience import TICK_S, done_within
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ the next one."""
 HANDLING_TIMEOUT_S = 15.0
 """A handler that takes longer hangs. Half of the time for which a replica is believed, so that a second try comes in time. The
 server has the same limit for a statement: a connection that is hung up does not end one there."""
+LIMITS = SessionLimits(lock_wait_s=LOCK_WAIT_S, statement_s=HANDLING_TIMEOUT_S)
 ROUND_SPACING_S = 0.02
 """Least time between the beginnings of two rounds: bursts of notifications and of questions share one."""
 CLOSE_TIMEOUT_S = 2.0
@@ -58,18 +61,20 @@ class Listener:
         on_connected: Callable[[Connection], Coroutine[Any, Any, None]],
         on_round: Callable[[Connection, frozenset[str]], Coroutine[Any, Any, None]],
         ping_interval_s: float = PING_INTERVAL_S,
+        clock: DatabaseClock | None = None,
     ) -> None:
         given = conninfo_to_dict(url).get("options", "")
         self._conninfo = make_conninfo(
             url,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=f"quarterdeck-listen-{channel}",
-            options=session_options(str(given), lock_wait_s=LOCK_WAIT_S, statement_s=HANDLING_TIMEOUT_S),
+            options=session_options(str(given), LIMITS),
         )
         self._channel = channel
         self._on_connected = on_connected
         self._on_round = on_round
         self._ping_interval_s = ping_interval_s
+        self._clock = clock or DatabaseClock()
         self._verified_at: float | None = None
         self._wake = asyncio.Event()
         self._asked: set[asyncio.Future[None]] = set()
@@ -120,6 +125,7 @@ class Listener:
                     listen = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
                     await _limited(connection, connection.execute(listen), ROUND_TIMEOUT_S)
                     began = time.monotonic()
+                    await _limited(connection, self._ask_the_time(connection, began), ROUND_TIMEOUT_S)
                     await _limited(connection, self._on_connected(connection), HANDLING_TIMEOUT_S)
                     self._verified_at, failures = began, 0
                     await self._rounds(connection, payloads)
@@ -143,7 +149,7 @@ class Listener:
             began = time.monotonic()
             asked, self._asked = self._asked, set()
             try:
-                await _limited(connection, connection.execute("SELECT 1"), ROUND_TIMEOUT_S)
+                await _limited(connection, self._ask_the_time(connection, began), ROUND_TIMEOUT_S)
                 _take_notifies(connection, payloads)
                 heard = frozenset(payloads)
                 payloads.clear()
@@ -159,6 +165,12 @@ class Listener:
             _take_notifies(connection, payloads)
             if not payloads:
                 await self._something_to_do(connection)
+
+    async def _ask_the_time(self, connection: Connection, asked_at_s: float) -> None:
+        """The round trip: any answer proves what a round is for, and this one is of use besides."""
+        answer = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+        if answer is not None:
+            self._clock.hear(answer[0], asked_at_s)
 
     async def _something_to_do(self, connection: Connection) -> None:
         """Wait for bytes on the connection, for a question, or for the next ping to be due."""

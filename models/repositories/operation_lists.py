@@ -9,7 +9,7 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.domain.operations import OperationKind, OperationStatus
+from models.domain.operations import OperationStatus
 from models.tables.operations import Operation
 
 
@@ -17,7 +17,7 @@ from models.tables.operations import Operation
 class OperationFilter:
     """What is None does not filter."""
 
-    kind: OperationKind | None = None
+    kind: str | None = None
     status: OperationStatus | None = None
     resource_id: UUID | None = None
 

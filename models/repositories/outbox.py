@@ -1,7 +1,7 @@
 """The outbox: rows committed with a command, delivered by whoever comes first, redelivered until someone says so."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.contracts.outbox import DeliveryKind, OutboxMessage
+from models.contracts.owner_kinds import OwnerKind
 from models.tables.operations import OutboxRow
 
 CLAIM = text("SELECT * FROM claim_outbox(:most, :lease_s)")
@@ -21,27 +22,36 @@ ALARM_AFTER_S = 600.0
 
 
 def new(
+    owner: OwnerKind,
+    resource_id: UUID,
     *,
     organization_id: UUID,
     kind: DeliveryKind,
-    workflow: str,
-    workflow_id: str,
     payload: dict[str, object],
-    not_before: datetime,
+    now: datetime,
+    grace: timedelta = timedelta(0),
+    provider_code: str | None = None,
 ) -> OutboxRow:
-    """A row to insert. `not_before` leaves the writer time to deliver the message itself."""
+    """A row to insert, for the owner of the resource.
+
+    `now` is the transaction's (`began_at`): dispatchers compare with the database's clock. `grace` leaves the writer time to
+    deliver the message itself.
+    """
     return OutboxRow(
         organization_id=organization_id,
         kind=kind,
-        workflow=workflow,
-        workflow_id=workflow_id,
+        workflow=owner.workflow,
+        workflow_id=owner.workflow_id(resource_id),
+        resource_kind=owner.resource_kind,
+        resource_id=resource_id,
+        provider_code=provider_code,
         payload=payload,
-        next_attempt_at=not_before,
+        next_attempt_at=now + grace,
     )
 
 
-def message_of(row: OutboxRow, provider_code: str | None) -> OutboxMessage:
-    """For the process that commits the row and delivers it at once; it knows the instance's provider."""
+def message_of(row: OutboxRow) -> OutboxMessage:
+    """For the process that commits the row and delivers it at once."""
     return OutboxMessage(
         row.id,
         row.organization_id,
@@ -49,7 +59,7 @@ def message_of(row: OutboxRow, provider_code: str | None) -> OutboxMessage:
         row.workflow,
         row.workflow_id,
         row.payload,
-        provider_code=provider_code,
+        provider_code=row.provider_code,
     )
 
 
@@ -86,7 +96,7 @@ async def postpone(session: AsyncSession, message_id: UUID, *, error_code: str, 
 async def alarm(session: AsyncSession, message_id: UUID) -> bool:
     """Raise the alarm of an undelivered message: on its row, in its organization's action log. True for the first to do so.
 
-    In a transaction of its own: the organization's stream stays locked until that ends.
+    In a transaction of its own: the stream is locked as that commits, for one organization at a time.
     """
     is_first: bool = (await session.execute(ALARM, {"id": message_id})).scalar_one()
     return is_first

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from models.repositories.database_clock import DatabaseClock
 from models.repositories.listener import PING_INTERVAL_S, Connection, Listener
 
 K = TypeVar("K")
@@ -55,6 +56,7 @@ class Replica(Generic[K, V]):
         *,
         reload_interval_s: float = RELOAD_INTERVAL_S,
         believed_s: float = BELIEVED_S,
+        clock: DatabaseClock | None = None,
     ) -> None:
         self._source = source
         self._entries: dict[K, Entry[K, V]] = {}
@@ -70,6 +72,7 @@ class Replica(Generic[K, V]):
             on_connected=self._load,
             on_round=self._refresh,
             ping_interval_s=min(PING_INTERVAL_S, reload_interval_s),
+            clock=clock,
         )
 
     @property

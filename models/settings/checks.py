@@ -43,6 +43,10 @@ def http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+SHORTEST_RETENTION_S = 3600
+"""Of events: who follows a stream and loses the connection has so much time to go on."""
+
+
 def proxies(text: str) -> str:
     """Raises ValueError for what would silently trust nobody: a host name, a network with bits beyond its prefix."""
     entries = listed(text)
@@ -52,6 +56,36 @@ def proxies(text: str) -> str:
                 ipaddress.ip_network(entry)
     except ValueError:
         raise ValueError("expected addresses and networks such as `10.0.0.5, 192.0.2.0/24`, or `*` alone") from None
+    return text
+
+
+def retentions(text: str) -> str:
+    """Raises ValueError for what is no list of kinds with seconds, or keeps something for less than an hour."""
+    retentions_of(text)
+    return text
+
+
+def retentions_of(text: str) -> dict[str, float]:
+    """Seconds by kind. Raises ValueError."""
+    found: dict[str, float] = {}
+    for entry in listed(text):
+        kind, _, seconds = entry.partition("=")
+        if not kind.strip() or not seconds.strip().isdecimal() or int(seconds) < SHORTEST_RETENTION_S:
+            raise ValueError(
+                "expected kinds of streams and seconds, at least 3600, such as `operation=86400, instance=7200`"
+            )
+        found[kind.strip()] = float(seconds)
+    return found
+
+
+def origins(text: str) -> str:
+    """Raises ValueError for what no browser would send as `Origin`: a path, capitals, a port that the scheme has anyway."""
+    for entry in listed(text):
+        parts = urlsplit(entry)
+        is_default = parts.port == {"http": 80, "https": 443}.get(parts.scheme)
+        is_origin = entry == f"{parts.scheme}://{parts.netloc}".lower() and bool(parts.hostname) and "@" not in entry
+        if parts.scheme not in {"http", "https"} or not is_origin or is_default:
+            raise ValueError("expected origins such as `https://console.example.org, http://localhost:3000`")
     return text
 
 

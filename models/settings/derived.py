@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from models.base.private_files import NotPrivate, check_folder, read_private
+from models.base.proxies import Proxy, UnusableProxy, proxy_for
 from models.domain.keys import Purpose, decode_installation_key, derive_text
 from models.settings.settings import Environment, Settings, SettingsError
 
@@ -44,6 +45,13 @@ def installation_key(settings: Settings) -> bytes:
         raise SettingsError(str(error)) from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} is not a readable installation key ({type(error).__name__})") from None
+
+
+def installation_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The current key, then the one before the last rotation if it was given. Raises SettingsError."""
+    previous = settings.installation_key_previous
+    older = () if previous is None else (decode_installation_key(previous.get_secret_value()),)
+    return installation_key(settings), *older
 
 
 def check_home(settings: Settings) -> None:
@@ -152,11 +160,35 @@ def temporal_endpoint(settings: Settings) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def has_temporal_tls(settings: Settings) -> bool:
+    """A certificate or an API key turns it on as well."""
+    files = (settings.temporal_tls_ca_file, settings.temporal_tls_cert_file, settings.temporal_tls_key_file)
+    return settings.temporal_tls or settings.temporal_api_key is not None or any(files)
+
+
+def temporal_proxy(settings: Settings) -> Proxy | None:
+    """Of a server with TLS only: one without is in a network of one's own, where no proxy is in the way. Raises UnusableProxy."""
+    host, port = temporal_endpoint(settings)
+    if not has_temporal_tls(settings):
+        return None
+    proxy = proxy_for(f"https://{f'[{host}]' if ':' in host else host}:{port}")
+    if proxy is not None and proxy.is_tls:
+        raise UnusableProxy(
+            f"{proxy.variable} names an https:// proxy, and Temporal's client speaks to http:// ones only"
+        )
+    return proxy
+
+
 def temporal_ui_url(settings: Settings) -> str | None:
     """None where nobody said where the web UI of an external Temporal is."""
     if settings.temporal_ui_url is None and settings.temporal_address is None:
         return f"http://127.0.0.1:{settings.temporal_ui_port}"
     return settings.temporal_ui_url
+
+
+def blobs_dir(settings: Settings) -> Path:
+    """Where blobs are without a `blob_url`."""
+    return settings.home / "blobs"
 
 
 def instances_dir(settings: Settings) -> Path:

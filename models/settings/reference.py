@@ -4,12 +4,13 @@ import sys
 
 from pydantic.fields import FieldInfo
 
-from models.settings.settings import ENV_PREFIX, Settings
+from models.base.foreign_variables import GROUPS, Group
+from models.settings.settings import ENV_PREFIX, FAMILIES, Settings
 
 HEADER = """# Settings
 
 Every process reads these environment variables once, when it starts. An empty variable counts as not set. This table is
-made from `models/settings/settings.py` (`make docs`), and a test holds both equal.
+made from `models/settings` (`make docs`), and a test holds both equal.
 
 | Variable | Default | Meaning |
 |---|---|---|
@@ -19,6 +20,19 @@ BESIDE = """
 ## Variables that are no settings
 
 | Variable | Read by | Meaning |
+|---|---|---|
+"""
+
+FOREIGN = """
+## Variables of others
+
+What becomes of variables that other programs and libraries read. "Removed": no program of Quarterdeck sees it, nor one that it
+starts; what it would say has a setting above, or is nobody's business here. PostgreSQL and Temporal get nothing of all this, an
+agent of the `local` provider `PATH`, `HOME`, `LANG`, `LC_ALL`, `LD_LIBRARY_PATH`, `TMPDIR` and what is "read". `*` stands for
+whatever follows, and the first row that names a variable counts. This table is `models/base/foreign_variables.py`, which the
+programs go by too ([0064](decisions/0064-variables-of-others.md)).
+
+| Variables | What becomes of them | Why |
 |---|---|---|
 """
 
@@ -49,11 +63,22 @@ OTHERS = {
 
 def markdown() -> str:
     settings = "".join(
-        f"| `{ENV_PREFIX}{name.upper()}` | {_default(field)} | {_meaning(field)} |\n"
-        for name, field in Settings.model_fields.items()
+        f"| `{ENV_PREFIX}{name.upper()}` | {_default(field)} | {_meaning(field)} |\n" for name, field in _fields()
     )
     others = "".join(f"| `{ENV_PREFIX}{name}` | {reader} | {meaning} |\n" for name, (reader, meaning) in OTHERS.items())
-    return HEADER + settings + BESIDE + others
+    foreign = "".join(f"| {_names(group)} | {group.fate} | {group.why} |\n" for group in GROUPS)
+    return HEADER + settings + BESIDE + others + FOREIGN + foreign
+
+
+def _fields() -> list[tuple[str, FieldInfo]]:
+    """Those of every installation first, then family by family."""
+    of_families = [name for family in FAMILIES for name in family.model_fields]
+    own = [name for name in Settings.model_fields if name not in of_families]
+    return [(name, Settings.model_fields[name]) for name in (*own, *of_families)]
+
+
+def _names(group: Group) -> str:
+    return ", ".join(f"`{name}`" for name in group.names)
 
 
 def _default(field: FieldInfo) -> str:

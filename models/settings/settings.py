@@ -1,25 +1,22 @@
-"""Everything an operator can set, as `QUARTERDECK_*` environment variables. `docs/settings.md` is this file as a table.
+"""Everything an operator can set, as `QUARTERDECK_*` environment variables. `docs/settings.md` is these as a table.
 
-Only the values live here. What follows from them together (which URL a role uses, the decoded key) is in `derived.py`;
-what makes a configuration refused is in `checks.py`.
+What belongs to a family stands in its module in `families`, and is a field like any other. Only the values live here. What
+follows from them together (which URL a role uses, the decoded key) is in `derived.py`; what makes a configuration refused is in
+`checks.py`.
 """
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.settings import checks
+from models.base.listing import exported_classes
+from models.settings import checks, families
+from models.settings.values import FamilySettings, Folder, HttpUrl, Origins, Port, Proxies, Retentions
 
 ENV_PREFIX = "QUARTERDECK_"
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Proxies = Annotated[str, AfterValidator(checks.proxies)]
-HttpUrl = Annotated[str, AfterValidator(checks.http_url)]
-Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Environment(StrEnum):
@@ -38,7 +35,22 @@ class SettingsError(Exception):
     """The configuration cannot be used. The message is one line, names the variable and never repeats a value."""
 
 
-class Settings(BaseSettings):
+FAMILIES: Final = exported_classes(families, "FAMILY", FamilySettings)
+
+if TYPE_CHECKING:
+    from models.settings.families.fleet import FleetSettings
+    from models.settings.families.inference import InferenceSettings
+
+    class _OfFamilies(FleetSettings, InferenceSettings):
+        """Those whose fields are read as the settings' own. Any other is told by `isinstance(settings, ItsSettings)`."""
+
+else:
+
+    class _OfFamilies(*FAMILIES):
+        """The fields of every family."""
+
+
+class Settings(BaseSettings, _OfFamilies):
     """One immutable record per process, read from the environment when it is built. Every repr masks the secrets."""
 
     model_config = SettingsConfigDict(
@@ -77,6 +89,8 @@ class Settings(BaseSettings):
     """Address of the API as rented machines reach it. Default: `public_url`."""
     trusted_proxies: Proxies = ""
     """Comma-separated addresses or networks of reverse proxies whose `X-Forwarded-*` headers are believed; `*`: anybody's."""
+    cors_origins: Origins = ""
+    """Comma-separated origins, `https://console.example.org`, of other sites whose pages may open sockets here."""
     session_cookie_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "quarterdeck_session"
     """Name of the cookie that holds a browser's session."""
     request_body_limit_bytes: Annotated[int, Field(ge=1024)] = 10_000_000
@@ -88,7 +102,7 @@ class Settings(BaseSettings):
     connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Most connections from one address (of IPv6: one /64) to one API process; those of `trusted_proxies` are not counted."""
     streams_per_principal: Annotated[int, Field(ge=1, le=10_000)] = 50
-    """Most event streams that one API key or user follows at a time in one API process."""
+    """Most event streams that one API key or user follows at a time in one API process; as many answers may wait, beside them."""
 
     # -- First start
     organization_name: Annotated[str, Field(min_length=1, max_length=120)] = "Quarterdeck"
@@ -107,7 +121,7 @@ class Settings(BaseSettings):
     database_url_api: SecretStr | None = None
     """URL of the API role. Development default: `database_url` with role `quarterdeck_api`."""
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
-    """Most connections that one process keeps to PostgreSQL."""
+    """Most connections to PostgreSQL for an API's requests, or a worker's owners; operating.md lists the others."""
 
     # -- Temporal
     temporal_address: str | None = None
@@ -131,49 +145,29 @@ class Settings(BaseSettings):
     temporal_api_key: SecretStr | None = None
     """API key for Temporal Cloud."""
 
-    # -- Instances
-    worker_stale_seconds: Annotated[int, Field(ge=10, le=86_400)] = 120
-    """Seconds without a heartbeat after which a ready instance counts as unavailable and is no longer routed."""
-    heartbeat_interval_s: Seconds = 4.0
-    """Seconds between two heartbeats of a machine."""
-    drain_timeout_s: Annotated[float, Field(ge=0)] = 60.0
-    """Longest wait in seconds for requests in flight before a draining instance is terminated."""
-    unavailable_wait_s: Annotated[float, Field(ge=0)] = 120.0
-    """Seconds that a silent instance is given to come back before `on_unavailable` acts."""
-    worker_instance_startup_timeout_s: Annotated[int, Field(ge=30, le=86_400)] = 3600
-    """Seconds from the start of boot after which an instance that serves no model counts as failed."""
+    # -- Blobs
+    blob_url: Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?$")] | None = (
+        None
+    )
+    """`s3://bucket/prefix` for what is too large for a row. Default: the folder `<home>/blobs`, which processes share."""
+    blob_endpoint: HttpUrl | None = None
+    """Address of an S3 that is not Amazon's."""
+    blob_region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = None
+    """Region of the bucket."""
+    blob_access_key_id: str | None = None
+    """Id of the access key for the bucket. Default: what `AWS_*` variables or the machine's role give."""
+    blob_secret_access_key: SecretStr | None = None
+    """Secret of that access key."""
+    blob_limit_bytes: Annotated[int, Field(ge=1, le=5_000_000_000)] = 100_000_000
+    """Largest blob in bytes."""
+    blob_grace_s: Annotated[float, Field(ge=60)] = 86_400.0
+    """Seconds that a blob stays which nothing needs, counted from when it was put or let go."""
 
     # -- Records
-    event_retention_s: Annotated[float, Field(ge=3600)] = 7 * 86_400.0
+    event_retention_s: Annotated[float, Field(ge=checks.SHORTEST_RETENTION_S)] = 7 * 86_400.0
     """Seconds that events of streams are kept for readers who resume."""
-
-    # -- Providers `local` and `mock`
-    runner_zone: str = "local"
-    """Zone that the `local` provider of this machine serves; its task queue is `runner@<zone>`."""
-    instances_dir: Folder | None = None
-    """Folder with one folder per served instance of the `local` provider. Default: `<home>/instances`."""
-    models_dir: Folder | None = None
-    """Folder of GGUF files that the `local` provider may serve. Default: `<home>/models`."""
-    simcloud_port: Port | None = None
-    """Port of the simulated cloud that `quarterdeck up` runs. Default: that of the API plus 900."""
-    simcloud_url: HttpUrl | None = None
-    """Address of the simulated cloud. Default: `http://127.0.0.1:<simcloud_port>`."""
-    simcloud_token: SecretStr | None = None
-    """API token of the simulated cloud. Default: derived from the installation key."""
-
-    # -- Inference
-    llm_base_url: HttpUrl | None = None
-    """OpenAI-compatible API that the platform's own features call. Default: its own `<public_url>/v1`."""
-    inference_default_model: str | None = None
-    """Model for requests to `/v1` that name none. Default: such a request is refused."""
-    upstream_connect_timeout_s: Seconds = 5.0
-    """Longest wait in seconds for a connection to a model server."""
-    upstream_timeout_s: Seconds = 600.0
-    """Longest wait in seconds for a model server's answer that is not streamed."""
-    upstream_stream_timeout_s: Seconds = 3600.0
-    """Longest time in seconds for a streamed answer."""
-    upstream_stream_idle_timeout_s: Seconds = 300.0
-    """Longest silence in seconds of a model server within a streamed answer, and before its first byte."""
+    event_retention_by_stream: Retentions = ""
+    """Other seconds for kinds of streams, as `operation=86400, instance=7200`; `organization` is what lists follow."""
 
     @model_validator(mode="after")
     def _refuse_what_is_unsafe(self) -> Self:

@@ -7,6 +7,7 @@ from sqlalchemy import Index
 from sqlmodel import SQLModel
 
 from models.domain.identity.roles import Role
+from models.tables.access import ALL, INSERT, READ, SELECT, UPDATE, shared_table, tenant_table
 from models.tables.columns import document_list, enumeration, moment, primary_key, reference, text
 
 
@@ -14,6 +15,7 @@ class Organization(SQLModel, table=True):
     """A tenant. `is_personal` marks the organization of one that every user has (contract decision 3)."""
 
     __tablename__ = "organizations"
+    __table_args__ = shared_table(api=READ)
 
     id: UUID = primary_key()
     name: str = text()
@@ -31,6 +33,7 @@ class User(SQLModel, table=True):
     """One person. Usernames and e-mail addresses are stored lower-cased, so that their uniqueness means something."""
 
     __tablename__ = "users"
+    __table_args__ = shared_table(api=READ)
 
     id: UUID = primary_key()
     username: str = text(unique=True)
@@ -45,6 +48,7 @@ class User(SQLModel, table=True):
 
 class Membership(SQLModel, table=True):
     __tablename__ = "memberships"
+    __table_args__ = tenant_table(api=READ)
 
     organization_id: UUID = reference("organizations.id", primary=True)
     user_id: UUID = reference("users.id", primary=True)
@@ -56,7 +60,7 @@ class UserSession(SQLModel, table=True):
     """A sign-in. A token names its row, and only the newest token of a row is good (`token_hash`)."""
 
     __tablename__ = "user_sessions"
-    __table_args__ = (Index("ix_user_sessions_created_at", "created_at"),)
+    __table_args__ = tenant_table(Index("ix_user_sessions_created_at", "created_at"))
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id")
@@ -77,7 +81,10 @@ class ApiKey(SQLModel, table=True):
     """
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index("ix_api_keys_live", "organization_id", postgresql_where="revoked_at IS NULL"),)
+    __table_args__ = tenant_table(
+        Index("ix_api_keys_live", "organization_id", postgresql_where="revoked_at IS NULL"),
+        api={SELECT: ALL, INSERT: ALL, UPDATE: ("name", "revoked_at")},
+    )
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id")

@@ -7,6 +7,7 @@ from sqlalchemy import Column, Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from models.domain.inference.records import InferenceOutcome, UsageSource
+from models.tables.access import ALL, DELETE, INSERT, READ, SELECT, UPDATE, tenant_table
 from models.tables.columns import enumeration, moment, primary_key, reference, text
 
 
@@ -19,9 +20,10 @@ class InferenceRequest(SQLModel, table=True):
     """
 
     __tablename__ = "inference_requests"
-    __table_args__ = (
+    __table_args__ = tenant_table(
         Index("ix_inference_requests_listing", "organization_id", "started_at"),
         Index("ix_inference_requests_instance", "instance_id", "started_at"),
+        api=READ,
     )
 
     id: UUID = primary_key()
@@ -46,6 +48,11 @@ class InferenceRequest(SQLModel, table=True):
     recorded_at: datetime = moment(default_now=True)
 
 
+_CLAIMED = (
+    "request_hash", "claim", "lease_until", "instance_id", "status_code", "content_type", "body", "expires_at",
+)  # fmt: skip
+
+
 class InferenceResult(SQLModel, table=True):
     """The answer to a call with an `Idempotency-Key`, kept for 24 hours (DESIGN 5). `body` is encrypted.
 
@@ -53,7 +60,10 @@ class InferenceResult(SQLModel, table=True):
     """
 
     __tablename__ = "inference_results"
-    __table_args__ = (UniqueConstraint("organization_id", "principal", "route", "key"),)
+    __table_args__ = tenant_table(
+        UniqueConstraint("organization_id", "principal", "route", "key"),
+        api={SELECT: ALL, INSERT: ALL, UPDATE: _CLAIMED, DELETE: ALL},
+    )
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id", index=False)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import UniqueConstraint
 from sqlmodel import SQLModel
 
+from models.tables.access import ALL, SELECT, UPDATE, shared_table, tenant_table
 from models.tables.columns import enumeration, key_text, moment, primary_key, reference, text
 
 
@@ -14,6 +15,7 @@ class Installation(SQLModel, table=True):
     """One row. Its id tags everything created at a provider, so that two installations never touch each other's."""
 
     __tablename__ = "installation"
+    __table_args__ = shared_table(api={SELECT: ("id",)}, worker={SELECT: ALL, UPDATE: ("sweep_mark",)})
 
     id: UUID = primary_key()
     created_at: datetime = moment(default_now=True)
@@ -22,6 +24,8 @@ class Installation(SQLModel, table=True):
     intake_since: datetime | None = moment(nullable=True)
     intake_seen_at: datetime | None = moment(nullable=True)
     """From when to when an API process has taken heartbeats without a gap."""
+    sweep_mark: UUID | None = None
+    """What the last sweep left here and the sweeper remembers: where they differ, one of the two was restored."""
 
 
 class SettingScope(StrEnum):
@@ -37,6 +41,7 @@ class SettingType(StrEnum):
 
 class SettingDefinition(SQLModel, table=True):
     __tablename__ = "settings_definitions"
+    __table_args__ = shared_table()
 
     key: str = key_text()
     scope: SettingScope = enumeration(SettingScope)
@@ -51,6 +56,7 @@ class SettingDefinition(SQLModel, table=True):
 
 class GlobalSetting(SQLModel, table=True):
     __tablename__ = "global_settings"
+    __table_args__ = shared_table()
 
     key: str = key_text()
     value_int: int | None = None
@@ -61,7 +67,7 @@ class GlobalSetting(SQLModel, table=True):
 
 class ProviderSetting(SQLModel, table=True):
     __tablename__ = "provider_settings"
-    __table_args__ = (UniqueConstraint("provider_id", "key", "organization_id"),)
+    __table_args__ = tenant_table(UniqueConstraint("provider_id", "key", "organization_id"))
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id")

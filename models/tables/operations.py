@@ -8,21 +8,44 @@ from sqlalchemy import Index, Numeric, UniqueConstraint
 from sqlmodel import Column, Field, SQLModel
 
 from models.contracts.outbox import DeliveryKind
-from models.domain.instances.holds import HoldCode
-from models.domain.operations import OperationKind, OperationStatus
-from models.tables.columns import document, enumeration, moment, primary_key, reference, text
+from models.domain.fleet.operations import OperationKind
+from models.domain.holds import HoldCode
+from models.domain.operations import OperationStatus
+from models.tables.access import ALL, DELETE, INSERT, SELECT, UPDATE, tenant_table
+from models.tables.columns import (
+    document,
+    enumeration,
+    identifier,
+    moment,
+    open_enumeration,
+    primary_key,
+    reference,
+    text,
+)
+
+_PROJECTED = (
+    "status", "progress_percent", "waiting_on", "waiting_params", "waiting_since", "waiting_until", "held_code", "held_since",
+    "result", "error_code", "error_message", "started_at", "completed_at",
+)  # fmt: skip
+
+_COMMANDED = (
+    "status", "waiting_on", "waiting_params", "waiting_since", "waiting_until", "held_code", "held_since", "cancel_requested_at",
+    "completed_at",
+)  # fmt: skip
 
 
 class Operation(SQLModel, table=True):
     __tablename__ = "operations"
-    __table_args__ = (
+    __table_args__ = tenant_table(
         Index("ix_operations_listing", "organization_id", "created_at", "id"),
-        Index("ix_operations_open", "resource_id", postgresql_where="status IN ('pending', 'running')"),
+        Index("ix_operations_resource", "resource_id"),
+        worker={SELECT: ALL, UPDATE: _PROJECTED},
+        api={SELECT: ALL, INSERT: ALL, UPDATE: _COMMANDED},
     )
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id")
-    kind: OperationKind = enumeration(OperationKind)
+    kind: str = open_enumeration(OperationKind, column="kind")
     status: OperationStatus = enumeration(OperationStatus, default=OperationStatus.PENDING)
     resource_kind: str = text()
     resource_id: UUID
@@ -31,9 +54,10 @@ class Operation(SQLModel, table=True):
     requested_by_api_key_id: UUID | None = reference("api_keys.id", nullable=True, index=False)
     progress_percent: Decimal = Field(default=Decimal(0), sa_column=Column(Numeric(5, 2), nullable=False))
     waiting_on: str | None = text(nullable=True)
+    waiting_params: dict[str, object] | None = document(nullable=True)
     waiting_since: datetime | None = moment(nullable=True)
     waiting_until: datetime | None = moment(nullable=True)
-    held_code: HoldCode | None = enumeration(HoldCode, nullable=True)
+    held_code: str | None = open_enumeration(HoldCode, column="held_code", nullable=True)
     held_since: datetime | None = moment(nullable=True)
     cancel_requested_at: datetime | None = moment(nullable=True)
     result: dict[str, object] | None = document(nullable=True)
@@ -45,13 +69,18 @@ class Operation(SQLModel, table=True):
 
 
 class OutboxRow(SQLModel, table=True):
-    """What the owner of an object must be told, committed with the reason for telling it. Payloads are ids."""
+    """What the owner of an object must be told, committed with the reason for telling it. Payloads are ids.
+
+    A process of before says nothing of the resource beside the workflow's id.
+    """
 
     __tablename__ = "outbox"
-    __table_args__ = (
+    __table_args__ = tenant_table(
         Index("ix_outbox_due", "next_attempt_at", "id", postgresql_where="delivered_at IS NULL"),
         Index("ix_outbox_delivered", "delivered_at", postgresql_where="delivered_at IS NOT NULL"),
         Index("ix_outbox_alarmed", "alarmed_at", postgresql_where="delivered_at IS NULL AND alarmed_at IS NOT NULL"),
+        api={SELECT: ("id", "created_at"), INSERT: ALL},  # what the database chose for a row is read back
+        is_searched=False,
     )
 
     id: UUID = primary_key()
@@ -59,6 +88,9 @@ class OutboxRow(SQLModel, table=True):
     kind: DeliveryKind = enumeration(DeliveryKind)
     workflow: str = text()
     workflow_id: str = text()
+    resource_kind: str | None = text(nullable=True)
+    resource_id: UUID | None = identifier(nullable=True)
+    provider_code: str | None = text(nullable=True)
     payload: dict[str, object] = document()
     created_at: datetime = moment(default_now=True)
     next_attempt_at: datetime = moment(default_now=True)
@@ -73,7 +105,9 @@ class IdempotencyKey(SQLModel, table=True):
     """The first answer to a keyed request, kept for 24 hours (DESIGN 3)."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (UniqueConstraint("organization_id", "principal", "route", "key"),)
+    __table_args__ = tenant_table(
+        UniqueConstraint("organization_id", "principal", "route", "key"), api={SELECT: ALL, INSERT: ALL, DELETE: ALL}
+    )
 
     id: UUID = primary_key()
     organization_id: UUID = reference("organizations.id", index=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +15,24 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
+from sqlalchemy import create_engine
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, SQLModel
 
 from api.__main__ import ApiServer
 from api.app import create_app
-from api.composition import AppState, build_state
-from models.base.ids import new_id
-from models.domain.identity.api_keys import new_api_key
+from api.composition import build_state
+from api.http.protocol import HttpProtocol
+from api.registry import SOCKETS
+from api.state import AppState
 from models.domain.identity.passwords import hash_password
 from models.domain.identity.roles import Role
+from models.repositories.urls import driver_url
 from models.settings import Settings
+from models.tables.identity import Membership
+from tests.factories import identity
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
@@ -58,10 +64,11 @@ class Person:
 
 
 class People:
-    """Makes people by SQL, as the owner of the database."""
+    """Makes people, as the owner of the database."""
 
     def __init__(self, database: TestDatabase) -> None:
         self._url = database.owner
+        self._engine = create_engine(driver_url(database.owner), pool_pre_ping=True)
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
 
     def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
@@ -71,16 +78,25 @@ class People:
         return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:
+        self._engine.dispose()
         if self._connection is not None:
             self._connection.close()
 
+    def add(self, *rows: SQLModel) -> None:
+        """In this order: a row may refer to one before it. Raises what the driver raised where the database refuses one."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            for row in rows:
+                session.add(row)
+                try:
+                    session.flush()
+                except IntegrityError as error:
+                    raise (error.orig or error) from None
+            session.commit()
+
     def organization(self, name: str = "Acme") -> UUID:
-        organization_id = new_id()
-        self.execute(
-            "INSERT INTO organizations (id, name, slug, is_personal, allow_registration) VALUES (%s, %s, %s, false, false)",
-            organization_id, name, f"{name.lower()}-{secrets.token_hex(4)}",
-        )  # fmt: skip
-        return organization_id
+        row = identity.organization(name)
+        self.add(row)
+        return row.id
 
     def person(
         self,
@@ -89,31 +105,21 @@ class People:
         organization_id: UUID | None = None,
         is_superadmin: bool = False,
         password_hash: str | None = PASSWORD_HASH,
-        scopes: str = "[]",
+        scopes: Sequence[str] = (),
     ) -> Person:
-        user_id, username = new_id(), f"p{secrets.token_hex(6)}"
+        user = identity.user(password_hash=password_hash, is_superadmin=is_superadmin)
         organization_id = organization_id or self.organization()
-        self.execute(
-            "INSERT INTO users (id, username, email, password_hash, is_superadmin, first_name)"
-            " VALUES (%s, %s, %s, %s, %s, 'Ada')",
-            user_id, username, f"{username}@example.org", password_hash, is_superadmin,
-        )  # fmt: skip
-        self.execute(
-            "INSERT INTO memberships (organization_id, user_id, role) VALUES (%s, %s, %s)",
-            organization_id, user_id, role.value,
-        )  # fmt: skip
-        key_id, key = self.key(organization_id, user_id, scopes=scopes)
-        return Person(user_id, organization_id, username, key_id, key)
+        key, plaintext = identity.api_key(organization_id, user.id, scopes=scopes)
+        self.add(user, Membership(organization_id=organization_id, user_id=user.id, role=role), key)
+        return Person(user.id, organization_id, user.username, key.id, plaintext)
 
-    def key(self, organization_id: UUID, user_id: UUID, *, name: str = "first", scopes: str = "[]") -> tuple[UUID, str]:
+    def key(
+        self, organization_id: UUID, user_id: UUID, *, name: str = "first", scopes: Sequence[str] = ()
+    ) -> tuple[UUID, str]:
         """The id of a new API key, and the key."""
-        key_id, key = new_id(), new_api_key()
-        self.execute(
-            "INSERT INTO api_keys (id, organization_id, user_id, name, key_prefix, key_hash, scopes)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            key_id, organization_id, user_id, name, key.shown_prefix, key.hash, scopes,
-        )  # fmt: skip
-        return key_id, key.plaintext
+        key, plaintext = identity.api_key(organization_id, user_id, name=name, scopes=scopes)
+        self.add(key)
+        return key.id, plaintext
 
 
 @pytest.fixture(scope="module")
@@ -208,13 +214,18 @@ class ServerInTests(ApiServer):
 
 
 @asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[Served]:
-    """uvicorn on a free loopback port, in this process."""
+async def served(settings: Settings, *, sockets: Sequence[APIRouter] = ()) -> AsyncIterator[Served]:
+    """uvicorn on a free loopback port, in this process; with these sockets beside those of the product."""
     state = build_state(settings)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            create_app(state), log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5
+            create_app(state, sockets=(*SOCKETS, *sockets)),
+            http=HttpProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
         )
         server = ServerInTests(config, state)
         task = asyncio.create_task(server.serve([bound]))

@@ -94,6 +94,8 @@ async def test_filters(logs: Logs) -> None:
     by_api = logs.add(2, component="api", status="failed")
     created = logs.add(3, action_type="REQUEST_CREATE", status="in_progress")
     assert await logs.ids(instance_id=str(instance_id)) == [mine]
+    assert await logs.ids(resource_id=str(instance_id)) == [mine], "an instance is a resource"
+    assert await logs.ids(resource_id=str(new_id())) == []
     assert await logs.ids(component="api") == await logs.ids(component="backend") == [by_api]
     assert await logs.ids(status="in_progress") == await logs.ids(action_type="REQUEST_CREATE") == [created]
     assert await logs.ids(status="success", component="api") == []

@@ -12,18 +12,18 @@ from uuid import UUID
 import httpx
 import pytest
 
-from models.domain.instances.credentials import worker_token
+from models.domain.fleet.instances.credentials import agent_token
 from tests.api.conftest import Person, session_of
 from tests.api.wire import answer_from, connected, raw
 from tests.factories.seeded import SeededApi
-from tests.factories.unstarted import unstarted_app
+from tests.factories.unstarted import of_nobody, unstarted_app
 from tests.patience import GIVE_UP_S
 
 LIMIT_BYTES = 65_536
 INFERENCE_LIMIT_BYTES = 10_000_000
 JSON = "application/json"
 OF_A_SESSION = "/auth/me/password"
-MACHINE_TOKEN = worker_token(b"0" * 32, UUID(int=1), 1, "nonce")
+MACHINE_TOKEN = agent_token(b"0" * 32, UUID(int=1), 1, "nonce")
 """Nobody's: that is told by the instance that a body names."""
 
 READS_ANY_BODY = {"POST /internal/codec/decode"}
@@ -39,10 +39,21 @@ def with_a_body() -> Iterator[tuple[str, str]]:
     for path, operations in unstarted_app().openapi()["paths"].items():
         for method, operation in operations.items():
             if "requestBody" in operation and f"{method.upper()} {path}" not in READS_ANY_BODY:
-                yield method.upper(), path.format(api_key_id="0198c0de-0000-7000-8000-000000000000")
+                yield method.upper(), of_nobody(path)
 
 
 ROUTES = [pytest.param(*route, id=" ".join(route)) for route in with_a_body()]
+
+
+def may_have_none() -> Iterator[tuple[str, str]]:
+    """Commands whose body says how, and is left out by who has nothing to say."""
+    for path, operations in unstarted_app().openapi()["paths"].items():
+        for method, operation in operations.items():
+            if "requestBody" in operation and not operation["requestBody"].get("required"):
+                yield method.upper(), of_nobody(path)
+
+
+NEED_NO_BODY = set(may_have_none())
 
 
 def nested(depth: int, opening: bytes, closing: bytes) -> bytes:
@@ -135,6 +146,8 @@ async def test_what_is_no_request_is_4xx(seeded: SeededApi, person: Person, meth
     if path.startswith("/v1"):
         assert response.status_code == (404 if code == "MODEL_NOT_FOUND" else 400)
         assert code in OPENAI_CODES
+    elif what == "nothing" and (method, path) in NEED_NO_BODY:
+        assert (response.status_code, code.endswith("_NOT_FOUND")) == (404, True), response.text
     else:
         assert response.status_code in {400, 422}, response.text
         assert code in CODES

@@ -9,17 +9,21 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
+from api.inference.composition import Inference
 from models.repositories import listener as listener_module
+from models.repositories.identity.session_limits import SessionLimits
 from models.repositories.listener import Connection
 from models.repositories.patience import done_within
 from models.repositories.replica import Entry, Replica
 from models.settings import Settings
+from models.settings.derived import DatabaseRole
 from tests.api.conftest import People, Person, RunningApi, running_api, served
 from tests.api.following import follower
 from tests.api.test_events import append, greeted
@@ -35,7 +39,7 @@ HANG = "SELECT pg_sleep(3600)"
 
 
 def tables_in_memory(api: RunningApi) -> list[Replica[Any, Any]]:
-    knowledge = api.state.inference._knowledge
+    knowledge = api.state.of(Inference)._knowledge
     return [api.state.identities._replica, knowledge._routes, knowledge._models]
 
 
@@ -176,7 +180,7 @@ async def test_while_the_database_is_away_it_is_503_with_retry_after(
 async def test_a_lock_held_for_long_is_503_with_retry_after(
     api_settings: Settings, people: People, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("api.composition.LOCK_WAIT_S", 0.3)
+    monkeypatch.setattr("api.databases.OF_ROLE", {DatabaseRole.API: SessionLimits(lock_wait_s=0.3)})
     async with running_api(api_settings) as api:
         person = people.person()
         made = (await api.client.post("/api_keys", json={"name": "x"}, headers=person.bearer)).json()["key"]["id"]
@@ -248,6 +252,7 @@ async def test_a_load_that_hangs_is_given_up(
     where: str,
 ):
     monkeypatch.setattr(listener_module, "HANDLING_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(listener_module, "LIMITS", replace(listener_module.LIMITS, statement_s=2.0))
     numbers = Numbers()
     async with replica_of(database, numbers) as replica:
         numbers.number, numbers.before_loading = 1, how

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 import httpx
@@ -244,7 +245,7 @@ async def test_a_database_that_is_away_is_503_with_retry_after(
 ):
     person, nobody_listens = people.person(), Database("postgresql://nobody@127.0.0.1:1/none")
     await api.state.identities.catch_up()
-    monkeypatch.setattr(api.state, "database", nobody_listens)
+    monkeypatch.setattr(api.state, "databases", replace(api.state.databases, requests=nobody_listens))
     for response in (
         await api.client.get("/auth/me", headers=person.bearer),
         await api.client.post("/api_keys", json={"name": "x"}, headers=person.bearer),

@@ -15,11 +15,11 @@ from starlette.types import Message
 from api.http.body_limits import LARGE_BODIES, LIMIT_BYTES
 from api.http.routing import Route
 from models.base.json_bounds import MOST_LEVELS
-from models.domain.instances.credentials import bootstrap_token
+from models.domain.fleet.instances.credentials import bootstrap_token
 from tests.api.conftest import Person
 from tests.api.wire import connected
 from tests.factories.seeded import SeededApi
-from tests.factories.unstarted import unstarted_app
+from tests.factories.unstarted import of_nobody, unstarted_app
 from tests.patience import GIVE_UP_S
 
 JSON = (b"content-type", b"application/json")
@@ -34,7 +34,7 @@ def secured() -> Iterator[tuple[str, str]]:
     for path, operations in unstarted_app().openapi()["paths"].items():
         for method, operation in operations.items():
             if operation.get("security") and "requestBody" in operation:
-                yield method.upper(), path.format(api_key_id="0198c0de-0000-7000-8000-000000000000")
+                yield method.upper(), of_nobody(path)
 
 
 async def answer_of_unread(

@@ -38,6 +38,7 @@ async def test_it_is_degraded_while_messages_are_stuck(
     async with running_api(api_settings) as api:
         said = await until(api, "degraded")
         assert (said["stuck_messages"], said["database"]) == (2, "connected")
+        assert said["reasons"] == ["MESSAGE_NOT_DELIVERED"]
         people.execute("UPDATE outbox SET delivered_at = now()")
         assert (await until(api, "healthy"))["stuck_messages"] == 0
     said_once = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "api.pulse"]
@@ -45,6 +46,22 @@ async def test_it_is_degraded_while_messages_are_stuck(
         ("ERROR", "messages are stuck in the outbox: 2 so far"),
         ("INFO", "no message is stuck in the outbox any more"),
     ]
+
+
+async def test_it_is_degraded_while_machines_belong_to_nobody(
+    api_settings: Settings, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "INTERVAL_S", 0.05)
+    people.execute(
+        "INSERT INTO unowned_machines (provider_queue, provider_instance_id, reason, zone, instance_type, name, created_at) "
+        "VALUES ('cloud-mock', 'm-1', 'no_row', 'local', 'sim-l4-1-24g', 'm', now())"
+    )
+    async with running_api(api_settings) as api:
+        said = await until(api, "degraded")
+        assert (said["unowned_machines"], said["stuck_messages"]) == (1, 0)
+        assert said["reasons"] == ["MACHINE_WITHOUT_OWNER"]
+        people.execute("DELETE FROM unowned_machines")
+        assert (await until(api, "healthy"))["unowned_machines"] == 0
 
 
 async def test_the_pulse_outlives_a_right_that_is_missing(

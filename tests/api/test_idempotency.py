@@ -112,7 +112,7 @@ async def test_the_sweeper_purges_expired_keys_of_every_organization(
     people.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 s' WHERE key = 'old'")
     worker = Database(database.worker, pool_size=1)
     try:
-        assert await SweeperRows(worker, stale_s=120, events_kept_s=86_400).purge() == 1
+        assert await SweeperRows(worker, events_kept_s=86_400).purge() == 1
     finally:
         await worker.close()
     assert people.execute("SELECT key FROM idempotency_keys") == [("new",)]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import RunningApi
+from tests.factories.seeded import SeededApi
 
 NAMES = Path(__file__).parent / "operation_ids.txt"
 SWAGGER_UI = {
@@ -27,7 +28,7 @@ OPEN = {
     "options /internal/codec/decode",
 }  # fmt: skip
 OWN_CREDENTIALS = {"post /internal/worker/register", "post /internal/worker/heartbeat", "post /internal/codec/decode"}
-"""Judged by a dependency of their own: a worker token, or a superadmin by any credential."""
+"""Judged by a dependency of their own: a agent token, or a superadmin by any credential."""
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -36,9 +37,9 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield method, path, operation
 
 
-@pytest.fixture
-async def document(api: RunningApi) -> dict[str, Any]:
-    response = await api.client.get("/api-docs/openapi.json")
+@pytest.fixture(scope="module")
+async def document(seeded: SeededApi) -> dict[str, Any]:
+    response = await seeded.api.client.get("/api-docs/openapi.json")
     assert response.headers["content-type"] == "application/json"
     body: dict[str, Any] = response.json()
     return body
@@ -96,7 +97,8 @@ async def test_the_credentials_are_alternatives_and_the_cookie_has_its_name(docu
     assert document["paths"]["/auth/me"]["get"]["security"] == [{"sessionCookie": []}, {"apiKey": []}, {"bearer": []}]
 
 
-async def test_the_documentation_page_needs_nobody_else(api: RunningApi):
+async def test_the_documentation_page_needs_nobody_else(seeded: SeededApi):
+    api = seeded.api
     page = await api.client.get("/swagger-ui/")
     assert page.headers["content-type"].startswith("text/html")
     assert "http" not in page.text
@@ -109,7 +111,8 @@ async def test_the_documentation_page_needs_nobody_else(api: RunningApi):
 
 
 @pytest.mark.parametrize(("name", "sha256"), SWAGGER_UI.items())
-async def test_its_parts_are_those_of_swagger_ui_itself(api: RunningApi, name: str, sha256: str):
+async def test_its_parts_are_those_of_swagger_ui_itself(seeded: SeededApi, name: str, sha256: str):
+    api = seeded.api
     part = await api.client.get(f"/swagger-ui/{name}")
     assert hashlib.sha256(part.content).hexdigest() == sha256
 

@@ -15,6 +15,8 @@ from models.domain.identity.roles import Role
 from models.settings import Settings
 from tests.api.conftest import People, Person, RunningApi, Served, served
 from tests.api.following import follower
+from tests.factories.added_tables import add_tables
+from tests.servers import TestDatabase
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
@@ -42,7 +44,7 @@ def operation(people: People, person: Person, **columns: object) -> UUID:
 async def test_an_operation_says_what_it_is_how_far_and_what_it_waits_for(api: RunningApi, people: People):
     person = people.person(Role.VIEWER)
     operation_id = operation(
-        people, person, waiting_on="the machine to run", waiting_since=NOW, waiting_until=NOW + timedelta(hours=1),
+        people, person, waiting_on="PROVIDER_ANSWERS", waiting_params=json.dumps({"error_code": "PROVIDER_AUTH"}), waiting_since=NOW, waiting_until=NOW + timedelta(hours=1),
         held_code="PROVIDER_AUTH", held_since=NOW,
     )  # fmt: skip
     response = await api.client.get(f"/operations/{operation_id}", headers=person.bearer)
@@ -55,9 +57,13 @@ async def test_an_operation_says_what_it_is_how_far_and_what_it_waits_for(api: R
         "status": "running",
         "progress": 40.0,
         "waiting_on": {
-            "what": "the machine to run",
+            "code": "PROVIDER_ANSWERS",
+            "params": {"error_code": "PROVIDER_AUTH"},
             "since": "2026-01-31T10:00:00Z",
             "until": "2026-01-31T11:00:00Z",
+            "who": "provider",
+            "actions": [],
+            "what": "the provider to answer (PROVIDER_AUTH)",
             "why": None,
         },
         "held": {"code": "PROVIDER_AUTH", "since": "2026-01-31T10:00:00Z"},
@@ -113,6 +119,19 @@ async def test_pages_hold_everything_once_while_new_ones_arrive(api: RunningApi,
         if cursor is None:
             break
     assert seen == [str(identifier) for identifier in reversed(made)]
+
+
+async def test_one_of_a_kind_that_this_process_does_not_know_is_shown(
+    api: RunningApi, people: People, database: TestDatabase
+):
+    """Another process, of a version with one family more, has ordered it."""
+    add_tables(database, words={"operationkind": ["toy.wind_up"]})
+    person = people.person()
+    operation_id = operation(people, person, kind="toy.wind_up", resource_kind="toy", workflow_id="toy/1")
+    read = await api.client.get(f"/operations/{operation_id}", headers=person.bearer)
+    assert (read.status_code, read.json()["kind"], read.json()["resource"]["url"]) == (200, "toy.wind_up", None)
+    page = (await api.client.get("/operations", headers=person.bearer)).json()
+    assert [row["kind"] for row in page["rows"]] == ["toy.wind_up"]
 
 
 async def test_filters(api: RunningApi, people: People):

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,26 +20,29 @@ import httpx
 import pytest
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 
 from models.base.clock import utc_now
 from models.base.ids import new_id
+from models.domain.fleet.instances.state import InstanceStatus
 from models.domain.identity.roles import Role
-from models.domain.instances.state import AgentPhase, InstanceStatus, WorkerStatus
 from models.domain.keys import fingerprint
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
-from models.tables.catalog import LlmModel
-from models.tables.instances import InstanceLiveness, InstanceVolume, WorkerToken
+from models.tables.fleet.catalog import LlmModel
+from models.tables.fleet.instances import AgentToken, InstanceLiveness, InstanceVolume
+from tests.api import test_sockets
 from tests.api.conftest import Person, client_of, served
-from tests.api.fleet import Agent
+from tests.api.fleet.rented import Agent
 from tests.api.following import follower
+from tests.factories import fleet
 from tests.factories.any_rows import tenant_tables
+from tests.factories.approvals import approval
 from tests.factories.seeded import SeededApi, lonely_settings, seeded_api
 from tests.factories.unstarted import unstarted_app
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
-OWNED = {"instance_id", "operation_id", "api_key_id", "resource_id"}
+OWNED = {"instance_id", "operation_id", "approval_id", "api_key_id", "resource_id"}
 """Parameters, in a path or a query, that name something of an organization."""
 
 SHARED = {"zone_id", "region_id", "instance_type_id", "provider_id", "model", "model_id", "asset"}
@@ -49,6 +53,10 @@ BODIES: dict[str, object] = {"PUT /api_keys/{api_key_id}": {"name": "stolen"}}
 
 OPEN_STREAMS = {"/events/stream"}
 """These do not end: `test_a_stream_tells_what_happens_at_home` follows them."""
+
+
+def names_in(path: str) -> set[str]:
+    return set(re.findall(r"{(\w+)[^}]*}", path))
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Endpoint:
 
     @property
     def in_path(self) -> set[str]:
-        return set(re.findall(r"{(\w+)[^}]*}", self.path))
+        return names_in(self.path)
 
     @property
     def in_query(self) -> set[str]:
@@ -76,12 +84,22 @@ class Endpoint:
 def endpoints() -> Iterator[Endpoint]:
     for context in iter_route_contexts(unstarted_app().routes):
         route = context.original_route
+        if isinstance(route, APIWebSocketRoute):
+            continue  # those of `SOCKETS`
         assert isinstance(route, APIRoute), f"{context.path}: not a route of the framework; write its test by hand"
         for method in sorted(route.methods or ()):
             yield Endpoint(method, route)
 
 
+def sockets() -> Iterator[str]:
+    """The paths of the product's sockets, and of one that is only here: there may be no other yet."""
+    of_the_product = (context for context in iter_route_contexts(unstarted_app().routes))
+    yield from (str(each.path) for each in of_the_product if isinstance(each.original_route, APIWebSocketRoute))
+    yield from (route.path for route in test_sockets.ROUTER.routes if isinstance(route, APIWebSocketRoute))
+
+
 ENDPOINTS = list(endpoints())
+SOCKETS = [path for path in sockets() if names_in(path) & OWNED]
 WITH_OWNED_ID = [one for one in ENDPOINTS if one.in_path & OWNED]
 LISTS = [one for one in ENDPOINTS if one.method == "GET" and not one.in_path and one.path not in OPEN_STREAMS]
 FILTERED = [(one, name) for one in LISTS for name in sorted(one.in_query & OWNED)]
@@ -131,11 +149,10 @@ def populated(seeded: SeededApi) -> World:
     model_id = rows.one(LlmModel, model_id="mock-echo-model").id
     machine = rows.machine(owner.organization_id, InstanceStatus.READY, model_id=model_id, error_message=marker)
     operation = rows.operation(machine, error_message=marker)
+    asked = approval(operation, comment=marker)
     rows.add(
-        InstanceLiveness(
-            instance_id=machine.id, organization_id=owner.organization_id, worker_status=WorkerStatus.READY,
-            phase=AgentPhase.SERVING, worker_model_id="mock-echo-model", last_heartbeat_at=utc_now(), worker_id=marker,
-        ),
+        asked,
+        fleet.serving(machine, "mock-echo-model", worker_id=marker),
         InstanceVolume(
             organization_id=owner.organization_id, instance_id=machine.id, provider_volume_id=marker, name=marker,
             volume_type=marker, size_gb=1,
@@ -155,6 +172,7 @@ def populated(seeded: SeededApi) -> World:
         "instance_id": machine.id,
         "resource_id": machine.id,
         "operation_id": operation.id,
+        "approval_id": asked.id,
         "api_key_id": child_id,
     }
     return World(seeded, owner, stranger, superadmin, guest, ids, marker)
@@ -164,8 +182,8 @@ def names(items: list[Any]) -> list[str]:
     return [" ".join(map(str, item)) if isinstance(item, tuple) else str(item) for item in items]
 
 
-def filled(endpoint: Endpoint, ids: dict[str, UUID]) -> str:
-    return re.sub(r"{(\w+)[^}]*}", lambda match: str(ids[match[1]]), endpoint.path)
+def filled(path: str, ids: dict[str, UUID]) -> str:
+    return re.sub(r"{(\w+)[^}]*}", lambda match: str(ids[match[1]]), path)
 
 
 def without_the_request(response: httpx.Response, asked_for: UUID) -> dict[str, Any]:
@@ -177,7 +195,9 @@ def without_the_request(response: httpx.Response, asked_for: UUID) -> dict[str, 
 
 
 def test_it_is_known_of_every_parameter_whose_things_it_names():
-    in_paths = {name for one in ENDPOINTS for name in one.in_path}
+    in_paths = {name for one in ENDPOINTS for name in one.in_path} | {
+        name for path in sockets() for name in names_in(path)
+    }
     assert in_paths - OWNED - SHARED == set(), "say in OWNED or SHARED whose these are"
     ids_in_queries = {name for one in ENDPOINTS for name in one.in_query if name.endswith("_id")}
     assert ids_in_queries - OWNED - SHARED == set(), "say in OWNED or SHARED whose these are"
@@ -194,7 +214,7 @@ async def test_what_is_anothers_does_not_exist(world: World, endpoint: Endpoint)
     for person in world.strangers:
         answers = []
         for ids in (world.ids, dict.fromkeys(world.ids, new_id())):
-            answer = await world.seeded.call(endpoint.method, filled(endpoint, ids), person, json=body)
+            answer = await world.seeded.call(endpoint.method, filled(endpoint.path, ids), person, json=body)
             assert answer.status_code == 404, f"{answer.status_code}: {answer.text}"
             assert world.marker not in answer.text
             answers.append(without_the_request(answer, ids["instance_id"]))
@@ -206,8 +226,31 @@ async def test_what_is_anothers_does_not_exist(world: World, endpoint: Endpoint)
 async def test_nobody_learns_nothing_from_an_id(world: World, endpoint: Endpoint):
     body = BODIES.get(str(endpoint))
     for ids in (world.ids, dict.fromkeys(world.ids, new_id())):
-        answer = await world.seeded.api.client.request(endpoint.method, filled(endpoint, ids), json=body)
+        answer = await world.seeded.api.client.request(endpoint.method, filled(endpoint.path, ids), json=body)
         assert (answer.status_code, answer.json()["code"]) == (401, "LOGIN_REQUIRED")
+
+
+@pytest.mark.parametrize("path", SOCKETS)
+async def test_a_socket_of_anothers_does_not_exist(
+    world: World, module_database: TestDatabase, tmp_path: Path, path: str
+):
+    settings = lonely_settings(module_database, tmp_path)
+    async with served(settings, sockets=[test_sockets.ROUTER]) as server:
+        for person in world.strangers:
+            ends = []
+            for ids in (world.ids, dict.fromkeys(world.ids, new_id())):
+                async with test_sockets.peer(server, filled(path, ids), person) as one:
+                    code, reason = await one.closed()
+                    told = one.last["data"]["message"].replace(str(ids["operation_id"]), "ID")
+                    ends.append((code, reason, told))
+            assert ends[0][0] == 4003
+            assert ends[0] == ends[1], "a foreign id must look like an unknown one"
+            assert world.marker not in str(ends)
+        async with test_sockets.peer(server, filled(path, world.ids)) as nobody:
+            await nobody.say("hello")
+            assert (await nobody.closed())[0] == 4401
+        async with test_sockets.peer(server, filled(path, world.ids), world.owner) as own:
+            assert (await own.next())["type"] == "hello"
 
 
 @pytest.mark.parametrize("endpoint", LISTS, ids=names(LISTS))
@@ -269,7 +312,7 @@ async def test_an_agent_speaks_for_its_own_instance_only(world: World):
     rows, token = world.seeded.rows, "wk_" + secrets.token_hex(32)
     own = rows.machine(world.stranger.organization_id)
     rows.add(
-        WorkerToken(
+        AgentToken(
             organization_id=own.organization_id, instance_id=own.id, generation=1, bootstrap_hash=secrets.token_hex(32),
             bootstrap_expires_at=utc_now() + timedelta(hours=1), token_hash=fingerprint(token),
         )

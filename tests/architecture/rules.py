@@ -19,25 +19,63 @@ READS_FILES_ITSELF = frozenset(
     {
         "api/http/swagger_ui.py",  # the assets of an installed package
         "activities/runtime/client.py",  # certificates that a setting names
-        "models/repositories/seeding.py",  # a part of the product
-        "workers/embedded/postgres.py",  # PostgreSQL's own pid file: whom it names is looked at before anything is ended
+        "models/migrations/functions.py",  # a part of the product
+        "models/repositories/fleet/seeding.py",  # a part of the product
+        "workers/embedded/postgres_place.py",  # PostgreSQL's own pid file: whom it names is looked at before anything is ended
+        "workers/embedded/postgres_files.py",  # the server's configuration, to see whether it is the one that would be written
         "workers/embedded/processes.py",  # /proc, and the last line of a log, for people
         "workers/fingerprints.py",  # a part of the product
         "workers/record.py",  # a tool of developers
+        "workers/steering.py",  # a part of the product
     }
 )
+HTTP_CLIENTS = frozenset({"ClientSession", "AsyncClient", "AsyncHTTPTransport", "HTTPTransport", "httpx.Client"})
 CLOCKS = frozenset({"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "thread_time"})
 MAY_MEASURE = frozenset({"tests/chaos/scoreboard.py"})
 """`make chaos` has the machine to itself and judges by promises."""
+OWN_CLOCKS = frozenset(
+    {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "workflow.now"}
+)
+TELLS_THE_TIME = frozenset(
+    {
+        "models/base/clock.py",  # what the others here use
+        "models/repositories/database_clock.py",  # before the first word of the database, when nothing is known to compare
+        "activities/adapters/local/adapter.py",  # of the provider `local` this clock is the meter
+        "cli/commands/instances.py",  # ages, for people
+        "cli/commands/operations.py",  # as `instances.py`
+        "cli/following.py",  # as `instances.py`
+        "cli/snapshot.py",  # as `instances.py`
+        "workers/record.py",  # a tool of developers
+        "workers/embedded/backup.py",  # says when a backup was made, for people
+        "workers/embedded/clocks.py",  # compares this clock with the database's
+        "workers/embedded/doctor.py",  # says what time it is
+        "workers/embedded/status.py",  # how long a part has run, for people, from what this machine wrote
+        "workers/embedded/supervisor.py",  # as `status.py`
+        "workflows/instances/owner.py",  # Temporal's moments of a call, compared with Temporal's clock
+        "workflows/instances/removal.py",  # how long it has been since another moment of the same clock
+        "workflows/lib/moments.py",  # puts the database's moments on it
+        "workflows/lib/rounds.py",  # timers, which are Temporal's
+    }
+)
+"""Each for a reason: nowhere else does it matter what time a process believes that it is."""
 USED_ELSEWHERE = {
-    "BudgetExceeded": "a leaf of the tree of errors, which is the contract's",
     "Fetcher": "how addresses that customers name will be called (docs/decisions/0012-egress.md)",
+    "Opened": "what the sockets of a family work with, as that of tests/toys does",
+    "OwnedTable": "what a family projects with whose rows nothing else hangs on, as tests/toys does",
     "SupportsCatalog": "a capability that an adapter has and its contract suite asks for",
+    "PrivateSeals": "what the worker of a provider opens, which no other process can (docs/decisions/0085-sealed-values.md)",
+    "PublicSeal": "what the API takes in for it",
+    "TenantSeals": "what every family seals with; no table of today has a secret to keep",
+    "cell_of": "where it lies",
+    "make_private_key": "what such a worker makes",
+    "public_key_of": "what it tells the API",
+    "permitted": "what an owner asks with before it spends or destroys, as tests/toys does",
+    "let_go": "what a family says of a resource that needs its blobs no more (docs/decisions/0090-blobs.md)",
+    "refer": "what it says of one that needs a blob",
+    "refuse_while_in_use": "what the removal of an organization asks first (contract decision 18); no route removes one yet",
     "histories": "what `python -m workers.record` has recorded, for the replay that is the gate",
-    "spawn": "a part as its supervisor starts it, for tests and benchmarks that hold it themselves",
-    "wait_until_ready": "as `spawn`",
 }
-CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "typer", "rich", "click"})
+CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "httpx_sse", "typer", "rich", "click"})
 
 
 def undetermined_workflows(modules: Iterable[Module]) -> list[str]:
@@ -162,15 +200,16 @@ def files_believed(modules: Iterable[Module]) -> list[str]:
     ]
 
 
-def not_registered_once(defined_in: Iterable[Module], registry: Module) -> list[str]:
-    """Every workflow class and activity is served by exactly one queue of workers/registry.py."""
+def not_registered_once(defined_in: Iterable[Module], registries: Iterable[Module]) -> list[str]:
+    """Every workflow class and activity is served by exactly one queue of one family."""
     uses = Counter(
         node.id if isinstance(node, ast.Name) else node.attr
+        for registry in registries
         for node in ast.walk(registry.tree)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
     )
     return [
-        f"{module.at(node)} {node.name} is in the registry {uses[node.name]} times"
+        f"{module.at(node)} {node.name} is served {uses[node.name]} times"
         for module in defined_in
         for decorator in ("workflow.defn", "activity.defn")
         for node in decorated(module.tree, decorator)
@@ -223,6 +262,10 @@ def _uses(node: ast.AST) -> Iterable[str]:
         return [node.id]
     if isinstance(node, ast.ImportFrom):
         return [alias.name for alias in node.names]
+    if isinstance(node, ast.Call) and dotted(node.func).startswith(
+        "exported"
+    ):  # what the modules of a listed package are read for
+        return [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
     return [node.attr] if isinstance(node, ast.Attribute) else []
 
 
@@ -258,6 +301,35 @@ def _reads_a_clock(node: ast.expr) -> bool:
         return False
     name, _, last = dotted(node.func).rpartition(".")
     return last in CLOCKS or (last == "time" and (name in {"", "time"} or name.endswith("loop")))
+
+
+def clocks_of_machines(modules: Iterable[Module]) -> list[str]:
+    """What is stored or compared is the database's time: `began_at` in a transaction, `DatabaseClock` between them, `Moments` in a
+    workflow. What is measured is `time.monotonic`. Any other clock may be an hour off (docs/decisions/0062-one-clock.md).
+    """
+    found = []
+    for module in modules:
+        if module.path in TELLS_THE_TIME:
+            continue
+        found += [f"{module.at(node)} imports utc_now" for _, name, node in imports(module.tree) if name == "utc_now"]
+        for name, call in calls(module.tree):
+            if any(name == one or name.endswith(f".{one}") for one in OWN_CLOCKS):
+                found.append(f"{module.at(call)} calls {name}()")
+    return found
+
+
+def environments_trusted(modules: Iterable[Module]) -> list[str]:
+    """An HTTP client takes neither proxies nor passwords from the environment by itself: models/base/proxies.py says which proxy."""
+    return [
+        f"{module.at(node)} builds a {name} without trust_env=False"
+        for module in modules
+        for name, node in calls(module.tree)
+        if {name, name.rpartition(".")[2]} & HTTP_CLIENTS
+        and not any(
+            one.arg == "trust_env" and isinstance(one.value, ast.Constant) and one.value.value is False
+            for one in node.keywords
+        )
+    ]
 
 
 def open_keyword_bags(modules: Iterable[Module]) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("api", "workflows", "activities", "workers", "models", "cli")
+OURS = ("api", "workflows", "activities", "delivery", "workers", "models", "cli")
 PROGRAMS = ("simcloud", "node")
 GENERATED = ROOT / "models" / "migrations" / "versions"
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from activities.runtime.callers import NAMING_FIELDS, Caller, objection
 from models.base.ids import new_id
-from models.contracts.instances import AwaitDrained, InstanceKey
+from models.contracts.fleet.instances import AwaitDrained, InstanceKey
 from workers import registry
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
@@ -35,18 +35,19 @@ def callers_in_source() -> dict[str, set[str]]:
 
 
 def test_the_table_is_what_the_source_says() -> None:
-    """A new activity needs an entry in `CALLED_BY` of workers/registry.py: without one it is refused to everybody."""
+    """A new activity needs an entry in `called_by` of its family: without one it is refused to everybody."""
     assert {name: {caller.workflow_type} for name, caller in registry.CALLERS.items()} == callers_in_source()
 
 
 @pytest.mark.parametrize("activities", registry.CALLED_BY)
-def test_what_an_owner_has_done_names_its_instance(activities: type) -> None:
+def test_what_an_owner_has_done_names_its_resource(activities: type) -> None:
     """Else it could not be told whose it is, and would be refused to everybody."""
     for name in registry.activity_names(activities):
-        if registry.CALLERS[name].instance_of is not None:
+        caller = registry.CALLERS[name]
+        if caller.resource_of is not None:
             [argument] = [kind for key, kind in get_type_hints(getattr(activities, name)).items() if key != "return"]
             named = [argument, *(model_field(argument, field) for field in NAMING_FIELDS)]
-            assert any(model_field(each, "instance_id") is UUID for each in named if each is not None), name
+            assert any(model_field(each, caller.id_field) is UUID for each in named if each is not None), name
 
 
 def model_field(model: Any, name: str) -> Any:
@@ -68,7 +69,7 @@ def test_an_owner_is_served_for_its_own_instance_only() -> None:
     own = f"instance/{INSTANCE}"
     assert asked("load_instance", "Instance", own, [key(INSTANCE)]) is None
     assert asked("await_drained", "Instance", own, [AwaitDrained(key=key(INSTANCE), timeout_s=1)]) is None
-    assert asked("load_instance", "Instance", own, [key(OTHER)]) == "it is about another instance than the workflow's"
+    assert asked("load_instance", "Instance", own, [key(OTHER)]) == "it is about another resource than the workflow's"
     assert asked("await_drained", "Instance", own, [AwaitDrained(key=key(OTHER), timeout_s=1)]) is not None
     assert asked("load_instance", "Instance", own, [{"instance_id": str(INSTANCE)}]) is not None
     for arguments in ([], [None], [key(INSTANCE), key(INSTANCE)]):
@@ -104,4 +105,4 @@ def test_a_run_of_a_schedule_is_served_and_nothing_that_looks_like_one() -> None
 
 def test_an_activity_without_an_entry_is_refused_to_everybody() -> None:
     assert objection(None, "Instance", f"instance/{INSTANCE}", [key(INSTANCE)]) == "no workflow may call it"
-    assert Caller("A", lambda _: True).instance_of is None
+    assert Caller("A", lambda _: True).resource_of is None

@@ -7,6 +7,7 @@ from tests.architecture.rules import Rule
 from tests.architecture.source import OURS, PROGRAMS, Module, modules
 
 WORKFLOWS = ("workflows",)
+FAMILIES = ("workers/spine.py", "workers/families/")
 
 KEPT: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.undetermined_workflows, WORKFLOWS),
@@ -19,8 +20,10 @@ KEPT: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.cli_imports, ("cli",)),
     (rules.files_believed, OURS),
     (rules.locks_elsewhere, OURS),
+    (rules.environments_trusted, OURS + PROGRAMS),
     (rules.open_keyword_bags, WORKFLOWS),
     (rules.durations_judged, ("tests",)),
+    (rules.clocks_of_machines, OURS),
     (rules.unused_names, OURS + PROGRAMS),
 ]
 
@@ -47,6 +50,9 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.files_believed, "with path.open() as file: json.load(file)"),
     (rules.cli_imports, "import sqlalchemy"),
     (rules.cli_imports, "from workers.embedded import up"),
+    (rules.environments_trusted, "httpx.AsyncClient(timeout=1)"),
+    (rules.environments_trusted, "httpx.Client(trust_env=True)"),
+    (rules.environments_trusted, "aiohttp.ClientSession(trust_env=unless_local)"),
     (rules.open_keyword_bags, "async def project(self, **change: Any): ..."),
     (rules.open_keyword_bags, "def project(**change): ..."),
     (rules.unused_names, "OUTBOX: Final = 1"),
@@ -57,6 +63,11 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.durations_judged, "took = perf_counter() - began"),
     (rules.durations_judged, "took = asyncio.get_running_loop().time() - began"),
     (rules.durations_judged, "took = time.time() - began"),
+    (rules.clocks_of_machines, "from models.base.clock import utc_now"),
+    (rules.clocks_of_machines, "row.expires_at <= datetime.now(UTC)"),
+    (rules.clocks_of_machines, "import datetime\ndatetime.datetime.now(UTC)"),
+    (rules.clocks_of_machines, "age_s = time.time() - path.stat().st_mtime"),
+    (rules.clocks_of_machines, "left = row.ready_at - workflow.now()"),
     (rules.locks_elsewhere, "select(Row).with_for_update()"),
     (rules.locks_elsewhere, "await session.get(Row, id, with_for_update=True)"),
     (rules.locks_elsewhere, "text('SELECT 1 FROM rows WHERE id = :id FOR NO KEY UPDATE')"),
@@ -73,13 +84,19 @@ FINE: list[tuple[Rule, str]] = [
     (rules.swallowed_exceptions, "try:\n    x()\nexcept ValueError:\n    return None"),
     (rules.states_compared_as_text, "row.status == InstanceStatus.READY\nresponse.status == 200\nname == 'ready'"),
     (rules.cli_imports, "import json\nimport httpx\nfrom models.base import errors"),
+    (rules.environments_trusted, "httpx.Client(trust_env=False)\nClient(x)"),
     (rules.open_keyword_bags, "def project(**change: Unpack[Change]): ..."),
     (rules.unused_names, "LEFT = 1\nprint(LEFT)"),
     (rules.unused_names, "from x import left\ndef right(): return left\nright()"),
     (rules.unused_names, "@router.get('/x')\nasync def shown(): ..."),
     (rules.unused_names, "class Sample(Base, table=True): ..."),
+    (rules.unused_names, "FAMILY: Final = 1\nexported(families, 'FAMILY', int)"),
     (rules.durations_judged, "while time.monotonic() < deadline:\n    wait(max(deadline - time.monotonic(), 0))"),
     (rules.durations_judged, "expired_at = int(time.time()) - 60"),
+    (
+        rules.clocks_of_machines,
+        "now = await began_at(session)\nlater = time.monotonic() + 5\nleft = owner.moments.elapsed(at)",
+    ),
     (rules.locks_elsewhere, "locked(select(Row))\n'owners lock with FOR NO KEY UPDATE'"),
 ]
 
@@ -105,16 +122,16 @@ def test_the_rule_lets_through(rule: Rule, text: str) -> None:
 
 
 def test_every_workflow_and_activity_is_registered_once() -> None:
-    registry = next(module for module in modules("workers") if module.path == "workers/registry.py")
-    assert rules.not_registered_once(modules("workflows", "activities"), registry) == []
+    registries = [module for module in modules("workers") if module.path.startswith(FAMILIES)]
+    assert rules.not_registered_once(modules("workflows", "activities"), registries) == []
 
 
 def test_the_registry_rule_counts() -> None:
     text = "class X:\n  @activity.defn\n  def once(self): ...\n  @activity.defn(name='t')\n  def twice(self): ..."
     defined = Module("activities/x.py", text)
-    registry = Module("workers/registry.py", "QUEUES = [x.once, x.twice, y.twice]")
-    assert [line.split()[1:] for line in rules.not_registered_once([defined], registry)] == [
-        ["twice", "is", "in", "the", "registry", "2", "times"]
+    registries = [Module("workers/spine.py", "[x.once, x.twice]"), Module("workers/families/y.py", "[y.twice]")]
+    assert [line.split()[1:] for line in rules.not_registered_once([defined], registries)] == [
+        ["twice", "is", "served", "2", "times"]
     ]
 
 

@@ -1,12 +1,10 @@
-"""Everything that the selected chaos tests ask for, begun with the first of them and collected by each.
+"""Everything that the selected chaos tests ask for, begun with the first of them, collected by each, and gone with the last.
 
-In one process all of it runs side by side. Where files are dealt out to several processes (`-n 2 --dist loadfile`) nobody knows
-which will come here, so each file's tests begin with the first of that file, in the installations that are there already.
+All of it runs side by side from one process: where files are dealt out to several, these stay together (`tests/durations.py`).
 """
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,51 +12,38 @@ from typing import Any
 import pytest
 
 from tests.chaos import scoreboard
-from tests.chaos.installation import Installation, installed
+from tests.chaos.installation import installed
 from tests.chaos.matrix import Kill, Matrix
 from tests.chaos.scenarios import Scenarios
 
-MATRIX_LANES = {"mock": 2, "local": 2}
-SCENARIO_LANES = 1
-"""Installations at once. Two processor cores bear five, for most of them wait at any moment; six are slower than five."""
+HERE = Path(__file__).parent
+MATRIX_LANES = {"mock": 2, "local": 2} if scoreboard.FULL else {"mock": 1, "local": 1}
+SCENARIO_LANES = 1 if scoreboard.FULL else 2
+"""Installations at once. Two processor cores bear five, for most of them wait at any moment; six are slower than five. Beside the
+rest of the suite there is one less: to start one takes half a minute of a processor.
+"""
 
 
-class Lanes:
-    """Installations that do not know of one another, each started when it is first taken, and kept."""
+class Chaos:
+    """Tests that begin together, each lane in an installation that knows nothing of the others."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lanes: dict[int, asyncio.Task[Installation]] = {}
-        self._stacks: list[AsyncExitStack] = []
-
-    async def take(self, number: int) -> Installation:
-        if number not in self._lanes:
-            self._lanes[number] = asyncio.create_task(self._start(number))
-        return await asyncio.shield(self._lanes[number])
-
-    async def _start(self, number: int) -> Installation:
-        stack = AsyncExitStack()
-        self._stacks.append(stack)
-        return await stack.enter_async_context(installed(self._folder / f"lane{number}"))
-
-    async def close(self) -> None:
-        await asyncio.gather(*self._lanes.values(), return_exceptions=True)
-        await asyncio.gather(*(stack.aclose() for stack in self._stacks))
-
-
-class Batch:
-    """Tests that begin together."""
-
-    def __init__(self, items: Sequence[pytest.Item], lanes: Lanes) -> None:
-        self.scenarios, self.matrix = Scenarios(items), Matrix(items)
-        self._lanes = lanes
+    def __init__(self, items: Sequence[pytest.Item], folder: Path) -> None:
+        own = [item for item in items if item.path.is_relative_to(HERE)]
+        self.last = own[-1]
+        self.scenarios, self.matrix = Scenarios(own), Matrix(own)
+        self._folder, self._starting = folder, asyncio.Lock()
         self._running = asyncio.create_task(self._run())
 
     async def end(self) -> None:
-        """Wait for the end; where tests were left out (the first failure was to be the last), cut it short."""
-        if not all(outcome.done() for outcome in self._outcomes):
+        """Wait for the end; where tests were left out (the first failure was to be the last), cut it short.
+
+        Raises where something was not to be removed.
+        """
+        if all(outcome.done() for outcome in self._outcomes):
+            await self._running
+        else:
             self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+            await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self) -> None:
         """Until everything asked for has an outcome, if only that it could not be tried."""
@@ -73,10 +58,15 @@ class Batch:
             raise
 
     async def _serve(self, number: int, kills: Sequence[Kill]) -> None:
-        """Whoever has killed enough helps with the scenarios."""
-        installation = await self._lanes.take(number)
-        await self.matrix.serve(installation, kills)
-        await self.scenarios.serve(installation)
+        """Whoever has killed enough helps with the scenarios; where none is left the installation goes.
+
+        They start one after the other: all at once, none would be ready in its time on a machine that is busy.
+        """
+        async with AsyncExitStack() as stack:
+            async with self._starting:
+                installation = await stack.enter_async_context(installed(self._folder / f"lane{number}"))
+            await self.matrix.serve(installation, kills)
+            await self.scenarios.serve(installation)
 
     @property
     def _outcomes(self) -> list[asyncio.Future[Any]]:
@@ -89,41 +79,29 @@ class Batch:
             outcome.exception()  # asked for by nobody, perhaps, and then no cause for a warning
 
 
-class Chaos:
-    def __init__(self, items: Sequence[pytest.Item], folder: Path) -> None:
-        self._items, self._lanes = items, Lanes(folder)
-        self._batches: dict[Hashable, Batch] = {}
-
-    def batch_of(self, item: pytest.Item) -> Batch:
-        """The batch that the test belongs to, begun if it has not."""
-        is_dealt_out = "PYTEST_XDIST_WORKER" in os.environ
-        key = item.path if is_dealt_out else None
-        if key not in self._batches:
-            together = [one for one in self._items if one.path == item.path] if is_dealt_out else self._items
-            self._batches[key] = Batch(together, self._lanes)
-        return self._batches[key]
-
-    async def close(self) -> None:
-        for batch in self._batches.values():
-            await batch.end()
-        await self._lanes.close()
-
-
 @pytest.fixture(scope="session")
-async def chaos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chaos]:
-    begun = Chaos(request.session.items, tmp_path_factory.mktemp("chaos"))
+async def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chaos]:
+    chaos = Chaos(request.session.items, tmp_path_factory.mktemp("chaos"))
+    yield chaos
+    await chaos.end()
+
+
+@pytest.fixture
+async def chaos(begun: Chaos, request: pytest.FixtureRequest) -> AsyncIterator[Chaos]:
+    """Ends with the last test that may ask for it: what the process runs afterwards has the machine."""
     yield begun
-    await begun.close()
+    if request.node is begun.last:
+        await begun.end()
 
 
 @pytest.fixture
-async def scenarios(chaos: Chaos, request: pytest.FixtureRequest) -> Scenarios:
-    return chaos.batch_of(request.node).scenarios
+def scenarios(chaos: Chaos) -> Scenarios:
+    return chaos.scenarios
 
 
 @pytest.fixture
-async def matrix(chaos: Chaos, request: pytest.FixtureRequest) -> Matrix:
-    return chaos.batch_of(request.node).matrix
+def matrix(chaos: Chaos) -> Matrix:
+    return chaos.matrix
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

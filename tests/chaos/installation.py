@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,9 +34,15 @@ QUICK_CLOUD = (
     "--build-s", "0.3", "--rebuild-s", "0.3", "--delete-s", "0.3", "--phase-s", "0.1", "--tick-s", "0.02",
 )  # fmt: skip
 PORTS = ("API_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "SIMCLOUD_PORT")
+OWN_PROGRAMS = Programs()
 HEARTBEAT_INTERVAL_S = 1.0
-SETUP_TIMEOUT_S = 120.0
+SETUP_TIMEOUT_S = 300.0
 POLL_S = 0.1
+
+
+def with_nothing(_server: PostgresServer) -> None:
+    """A new database has no rows before it is migrated."""
+
 
 Row = dict[str, Any]
 
@@ -44,8 +51,14 @@ class Installation:
     """Postgres, Temporal, the simulated cloud, the API and one worker, on free ports, in a home of their own."""
 
     def __init__(
-        self, folder: Path, stack: Stack, postgres: tuple[PostgresServer, Part], variables: dict[str, str]
+        self,
+        folder: Path,
+        stack: Stack,
+        postgres: tuple[PostgresServer, Part],
+        variables: dict[str, str],
+        fill: Callable[[PostgresServer], None],
     ) -> None:
+        self.fill = fill
         self.folder, self.stack, self.settings = folder, stack, stack.settings
         self.server = postgres[0]
         self.postgres = ControlledProcess(postgres[1], variables)
@@ -126,6 +139,10 @@ class Installation:
         cursor = await self._connection.execute(statement, values)
         return await cursor.fetchall() if cursor.description else []
 
+    async def another_connection(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """As a superuser too, for a transaction that is to last."""
+        return await psycopg.AsyncConnection.connect(self.server.url(), connect_timeout=5, autocommit=True)
+
     async def instances(self, ids: Sequence[UUID]) -> dict[UUID, Row]:
         return {row["id"]: row for row in await self.rows("SELECT * FROM instances WHERE id = ANY(%s)", list(ids))}
 
@@ -142,7 +159,8 @@ class Installation:
             if not others and len(rows) == len(ids):
                 return scoreboard.seconds_since(began)
             assert time.monotonic() < deadline, [
-                (str(row["id"]), row["status"], row["waiting_on"], row["error_code"]) for row in others
+                (str(row["id"]), row["status"], row["generation"], row["waiting_on"], row["error_code"])
+                for row in others
             ]
             await asyncio.sleep(POLL_S)
 
@@ -165,7 +183,7 @@ class Installation:
     # -- Life
 
     async def restore(self) -> None:
-        """Every part runs, thawed and with its usual environment, and the cloud has no faults."""
+        """Every part runs, thawed and with its usual environment, and the cloud has no faults and no machine of another test."""
         for process in (self.postgres, self.temporal, self.simcloud, self.api, self.worker):
             process.thaw()
             if process.runs() and process.is_special:
@@ -173,6 +191,15 @@ class Installation:
             if not process.runs():
                 await process.start()
         await self.end_faults()
+        if left := await self.left():
+            await self.terminate(*left)
+            await self.until_status(left, "terminated")
+
+    async def left(self) -> list[UUID]:
+        """The instances that nobody has ended."""
+        return [
+            row["id"] for row in await self.rows("SELECT id FROM instances WHERE status <> 'terminated' ORDER BY id")
+        ]
 
     async def start(self) -> None:
         await asyncio.gather(self._database(), self.temporal.start(), self.simcloud.start())
@@ -183,6 +210,7 @@ class Installation:
     async def _database(self) -> None:
         await self.postgres.start()
         await asyncio.to_thread(self.server.ensure_database)
+        await asyncio.to_thread(self.fill, self.server)
         await self._set_up("migrate", self.stack.programs.migrate)
         admin_file = self.stack.home.admin_file
         await self._set_up("bootstrap", (*self.stack.programs.bootstrap, "--admin-file", str(admin_file)))
@@ -210,16 +238,27 @@ class Installation:
 
 
 @asynccontextmanager
-async def installed(folder: Path) -> AsyncIterator[Installation]:
-    """A running installation inside the block; nothing of it is left afterwards."""
+async def installed(
+    folder: Path,
+    programs: Programs = OWN_PROGRAMS,
+    fill: Callable[[PostgresServer], None] = with_nothing,
+    /,
+    **more: str,
+) -> AsyncIterator[Installation]:
+    """A running installation inside the block, with these variables too; nothing of it is left afterwards.
+
+    The simulated cloud is a quick one, whatever the programs. `fill` is called with the running database server, before the
+    migrations.
+    """
     ports = {f"QUARTERDECK_{name}": str(free_port()) for name in PORTS}
-    variables = {**ports, "QUARTERDECK_HEARTBEAT_INTERVAL_S": str(HEARTBEAT_INTERVAL_S)}
+    variables = {**ports, "QUARTERDECK_HEARTBEAT_INTERVAL_S": str(HEARTBEAT_INTERVAL_S), **more}
     chosen = {name.removeprefix("QUARTERDECK_").lower(): value for name, value in variables.items()}
     settings = Settings(home=folder, **chosen)  # type: ignore[arg-type]  # texts, as from the environment
     home = open_home(folder)
     ensure_key(home)
-    stack = Stack(settings, home, Programs(simcloud=(sys.executable, "-m", "simcloud", *QUICK_CLOUD)))
-    installation = Installation(folder, stack, await asyncio.to_thread(stack.postgres), variables)
+    simcloud = (sys.executable, "-m", "simcloud", *QUICK_CLOUD)
+    stack = Stack(settings, home, replace(programs, simcloud=simcloud))
+    installation = Installation(folder, stack, await asyncio.to_thread(stack.postgres), variables, fill)
     try:
         await installation.start()
         yield installation

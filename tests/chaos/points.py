@@ -3,11 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
-from activities.instances import InstanceActivities
-from activities.machines import MachineActivities
 from activities.runtime import crash
-from activities.samples import SampleActivities
-from activities.sweeper import SweeperActivities
+from workers.registry import CALLED_BY
 
 
 class Work(StrEnum):
@@ -28,13 +25,14 @@ PASSED_DURING: Final[dict[str, tuple[Work, ...]]] = {
 """Activity -> the kinds of work that pass its points."""
 
 
-SHIPPED: Final = (InstanceActivities, MachineActivities, SampleActivities, SweeperActivities)
-"""Of the registry: other tests of the same session declare activities of their own."""
+PASSED_ELSEWHERE: Final = frozenset({"reconcile_schedules", "order_scheduled"})
+"""No instance passes them: `tests/toys/test_toy_schedules.py` kills workers there."""
 
 
 def worker_points() -> list[str]:
-    """Every crash point of a worker, as `QUARTERDECK_CRASH_AT` names it."""
-    activities = PASSED_DURING.keys() | {name for holder in SHIPPED for name in vars(holder)}
+    """Every crash point of a worker, as `QUARTERDECK_CRASH_AT` names it. Other tests of the session declare points of their own."""
+    holders = {name for holder in CALLED_BY for name in vars(holder)}
+    activities = (PASSED_DURING.keys() | holders) - PASSED_ELSEWHERE
     return [point for point in crash.every_crash_point() if point.partition(":")[0] in activities]
 
 

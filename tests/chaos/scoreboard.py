@@ -13,7 +13,7 @@ FULL = os.environ.get("QUARTERDECK_CHAOS") == "full"
 ROUNDS = int(os.environ.get("QUARTERDECK_CHAOS_ROUNDS", "3" if FULL else "1"))
 
 
-LEAST_PATIENCE_S = 120.0
+LEAST_PATIENCE_S = 240.0
 
 
 def patience_s(promised_s: float) -> float:

@@ -138,7 +138,7 @@ async def test_dstack_3241_a_deletion_that_is_refused_goes_on_until_it_is_not(in
         while await installation.fired(refusing) < 2:
             await asyncio.sleep(0.05)
     row = (await installation.instances([one]))[one]
-    assert (row["status"], row["waiting_on"]) == ("terminating", "the provider to delete the machine")
+    assert (row["status"], row["waiting_on"]) == ("terminating", "MACHINE_DELETED")
     await installation.end_fault(refusing)
     await installation.until_status([one], "terminated", RIGHT_WITHIN_S)
     await verify(installation, [one])
@@ -146,9 +146,14 @@ async def test_dstack_3241_a_deletion_that_is_refused_goes_on_until_it_is_not(in
 
 @scenario
 async def test_no_capacity_fails_and_makes_nothing(installation: Installation) -> None:
-    [one] = await ordered_under(installation, [Fault("create", "no_capacity")])
+    everywhere = await installation.fault("create", "no_capacity")
+    [one] = await installation.deploy("mock")
     await installation.until_status([one], "failed")
-    assert (await installation.instances([one]))[one]["error_code"] == "PROVIDER_OUT_OF_STOCK"
+    await installation.end_fault(everywhere)
+    row = (await installation.instances([one]))[one]
+    assert (row["error_code"], row["error_message"].partition("; ")[2]) == (
+        "PROVIDER_OUT_OF_STOCK", "zones tried: local, sim-b",
+    )  # fmt: skip
     assert one not in await made_outside(installation)
     await installation.terminate(one)
     await installation.until_status([one], "terminated")

@@ -64,6 +64,8 @@ async def test_coder_12331_no_worker_pending(installation: Installation) -> None
         [to_reinstall], lambda row: row["status"] == "ready" and row["generation"] == 2, EFFECT_WITHIN_S
     )
     await verify(installation, [to_end, to_reinstall, both])
+    await installation.terminate(to_reinstall)
+    await installation.until_status([to_reinstall], "terminated")
 
 
 @scenario

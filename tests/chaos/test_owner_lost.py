@@ -37,7 +37,7 @@ async def test_a_terminated_owner_is_started_again_and_goes_on(installation: Ins
     [booting] = await installation.deploy("mock")
     await installation.until_status([booting], "booting")
     await installation.fault("create", "no_capacity", count=1)
-    [failed] = await installation.deploy("mock")
+    [failed] = await installation.deploy("mock", zone="local")
     await installation.until_status([failed], "failed")
     await installation.fault("reinstall", "error_before")
     await installation.reinstall(reinstalling)

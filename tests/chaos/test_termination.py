@@ -30,7 +30,7 @@ async def fired(installation: Installation, fault_id: int) -> None:
 
 
 def is_waiting_for(what: str, row: Row) -> bool:
-    return what in (row["waiting_on"] or "")
+    return bool(row["waiting_on"] == what)
 
 
 @scenario
@@ -42,7 +42,7 @@ async def test_dstack_2068_cancel_while_provisioning(installation: Installation)
     await installation.until_status([held["the agent's start"]], "booting")
     await installation.fault("create", "slow_build", delay_s=60, count=1)
     [held["the build"]] = await installation.deploy("mock")
-    await installation.until([held["the build"]], lambda row: is_waiting_for("machine to run", row), 10.0)
+    await installation.until([held["the build"]], lambda row: is_waiting_for("MACHINE_RUNS", row), 10.0)
     look = await installation.fault("list", "slow", delay_s=LATE_S, count=1)
     [held["the look before the create"]] = await installation.deploy("mock")
     await fired(installation, look)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from aiohttp import web
 from uuid_utils.compat import uuid7
@@ -62,6 +63,7 @@ class ScriptedApi:
         self.answers: dict[tuple[str, str], deque[Handler]] = defaultdict(deque)
         self.instances: dict[str, dict[str, Any]] = {}
         self.operations: dict[str, dict[str, Any]] = {}
+        self.approvals: list[dict[str, Any]] = []
         self.action_logs: list[dict[str, Any]] = []
         self.streams: dict[str, Stream] = defaultdict(Stream)
         self.port = 0
@@ -69,6 +71,7 @@ class ScriptedApi:
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted-api", daemon=True)
         self._thread.start()
         self._runner: web.AppRunner | None = None
+        self._transports: WeakSet[asyncio.Transport] = WeakSet()
         self._changed: asyncio.Event = asyncio.Event()
         self.start()
 
@@ -128,6 +131,14 @@ class ScriptedApi:
         }  # fmt: skip
         return identifier
 
+    def add_approval(self, operation_id: str, code: str, **fields: Any) -> str:
+        row = {
+            "id": str(uuid7()), "operation_id": operation_id, "code": code, "params": {}, "cost_eur": None,
+            "status": "pending", **fields,
+        }  # fmt: skip
+        self.approvals.append(row)
+        return str(row["id"])
+
     def move(self, operation_id: str, *, instance: dict[str, Any] | None = None, **operation: Any) -> None:
         """Changes an operation and its instance, and publishes the event."""
         row = self.operations[operation_id]
@@ -162,6 +173,7 @@ class ScriptedApi:
                 web.get("/operations", self._operations),
                 web.get("/operations/{id}", self._operation),
                 web.get("/operations/{id}/events", self._events),
+                web.get("/approvals", self._approvals),
                 web.get("/events/stream", self._events),
                 web.get("/action_logs", self._action_logs),
                 web.get("/action_logs/search", self._search_action_logs),
@@ -192,9 +204,15 @@ class ScriptedApi:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        for transport in self._transports:
+            transport.abort()  # a closed one still waits for a caller who does not read
+        for _ in range(LAST_TICKS):
+            await asyncio.sleep(0)
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.transport is not None:
+            self._transports.add(request.transport)
         raw = await request.read()
         self.received.append(
             Received(
@@ -260,6 +278,10 @@ class ScriptedApi:
 
     async def _operation(self, request: web.Request) -> web.Response:
         return web.json_response(self._found(self.operations, request))
+
+    async def _approvals(self, request: web.Request) -> web.Response:
+        rows = [row for row in reversed(self.approvals) if row["operation_id"] == request.query["operation_id"]]
+        return web.json_response({"rows": rows, "next_cursor": None})
 
     async def _action_logs(self, request: web.Request) -> web.Response:
         return web.json_response(self._logged(request)[: int(request.query.get("limit", 100))])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands.handover import PROGRAMS
+from cli.handover import PROGRAMS
 from tests.cli.command_line import COMMAND, ROOT, environment
 from tests.patience import GIVE_UP_S
 
@@ -29,13 +29,14 @@ sys.exit(23)
 
 @pytest.fixture
 def programs(tmp_path: Path) -> dict[str, str]:
-    """An environment whose `workers` and `api` tell what they were given."""
+    """An environment of an installation whose `workers` and `api` tell what they were given."""
     for name in ("workers", "api"):
         (tmp_path / "first" / name).mkdir(parents=True)
         (tmp_path / "first" / name / "__main__.py").write_text(PROGRAM)
         (tmp_path / "first" / name / "__init__.py").touch()
-    env = environment(tmp_path, {})
-    return env | {"PYTHONPATH": f"{tmp_path / 'first'}:{ROOT}"}
+    for name in ("cli", "models"):
+        (tmp_path / "first" / name).symlink_to(ROOT / name)
+    return environment(tmp_path, {"PYTHONPATH": str(tmp_path / "first")})
 
 
 def test_help_loads_little_and_nothing_heavy(tmp_path: Path):
@@ -67,12 +68,14 @@ def test_a_command_of_the_installation_is_handed_over_as_given(
 @pytest.mark.parametrize("missing", ["typer", "httpx"])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_missing_dependency_is_one_line(tmp_path: Path, missing: str, as_json: bool):
+    for name in ("cli", "models"):
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError('No module named {missing}', name='{missing}')")
-    env = environment(tmp_path, {"QUARTERDECK_API_KEY": "sk-qd-" + "00" * 32})
-    env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
+    env = environment(tmp_path, {"QUARTERDECK_API_KEY": "sk-qd-" + "00" * 32, "PYTHONPATH": str(tmp_path)})
     ran = subprocess.run(
-        [*COMMAND, "models", *(["--json"] if as_json else [])], env=env, capture_output=True, text=True, check=False
-    )
+        [*COMMAND, "models", *(["--json"] if as_json else [])], env=env, cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
     assert f"{missing} is not installed: run `make clean up`" in ran.stderr
     if as_json:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from cli.snapshot import held_cell, held_clause, snapshot, step_label, waiting_clause
 from cli.text import duration, money, percent, printable, seconds_since, short_ids, shown
-from models.domain.instances.holds import SENTENCES, HoldCode
-from models.domain.instances.progress import Step
+from models.domain.fleet.instances.progress import Step
+from models.domain.holds import HoldCode
+from models.domain.sentences import said_of_hold
+from models.domain.words import Language
 
 NOW = datetime(2026, 1, 31, 10, 0, tzinfo=UTC)
 
@@ -90,6 +92,22 @@ def test_what_is_waited_for():
     assert [waiting_clause(nothing) for nothing in (None, "", {}, {"what": None})] == ["", "", "", ""]
 
 
+def test_what_is_waited_for_is_said_in_the_language_of_the_environment(monkeypatch: pytest.MonkeyPatch):
+    waiting = {"code": "PROVIDER_ANSWERS", "params": {"error_code": "NO_CAPACITY"}, "what": "of the server's making"}
+    for variable in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(variable, raising=False)
+    for value, said in (
+        ("C.UTF-8", "the provider to answer (NO_CAPACITY)"),
+        ("fr_FR.UTF-8", "que le fournisseur réponde (NO_CAPACITY)"),
+    ):
+        monkeypatch.setenv("LANG", value)
+        assert waiting_clause(waiting) == said
+    assert waiting_clause({"code": "MOON", "what": "a newer server's"}) == "a newer server's"
+    assert waiting_clause({"code": "OTHER", "params": {"text": "of before"}, "what": "of before"}) == "of before"
+    monkeypatch.setenv("LC_ALL", "en_GB")
+    assert waiting_clause(waiting).startswith("the provider")
+
+
 def test_what_holds_an_owner():
     held = {"code": "PROVIDER_AUTH", "since": "2026-01-31T09:55:00Z"}
     assert held_clause(held, NOW) == "the provider refuses the credentials (PROVIDER_AUTH), 5 min"
@@ -102,8 +120,8 @@ def test_what_holds_an_owner():
 
 @pytest.mark.parametrize("code", list(HoldCode))
 def test_every_hold_has_a_sentence(code: HoldCode):
-    assert SENTENCES[code]
-    assert code not in SENTENCES[code]
+    for language in Language:
+        assert code not in said_of_hold(code, language)
 
 
 @pytest.mark.parametrize("step", list(Step))

@@ -14,7 +14,10 @@ from uuid import UUID
 
 import pytest
 
+from activities.fleet.machine_pages import pages_of_machines
+from models.base.errors import ProviderRejected
 from models.base.ids import new_id
+from models.domain.fleet.instances.machines import INSTALLED_GENERATION
 from models.ports.compute import (
     BootData,
     ComputePort,
@@ -76,6 +79,11 @@ class Fixtures:
     def control_plane_url(self) -> str:
         """By default a place where nobody listens: agents must bear that."""
         return "http://127.0.0.1:9"
+
+    @pytest.fixture
+    def pages_of_two(self, compute: ComputePort) -> None:
+        """Has the provider list two machines to a page."""
+        raise NotImplementedError("override the fixture `pages_of_two`")
 
     @pytest.fixture
     def patience_s(self) -> float:
@@ -153,7 +161,7 @@ class ComputePortSuite(Fixtures):
     """The mandatory port."""
 
     def test_is_a_compute_port(self, compute: ComputePort) -> None:
-        for operation in ("find", "create", "describe", "delete", "ended", "list_machines"):
+        for operation in ("find", "create", "describe", "delete", "ended", "list_machines", "page_of_machines"):
             assert asyncio.iscoroutinefunction(getattr(compute, operation)), operation
 
     async def test_nothing_is_found_before_a_create(
@@ -225,6 +233,42 @@ class ComputePortSuite(Fixtures):
         both = await compute.find(spec.installation_id, spec.instance_id)
         assert {machine.machine_key for machine in both} == {spec.machine_key, replacement.machine_key}
         assert [machine.created_at for machine in both] == sorted(machine.created_at for machine in both)
+
+    @pytest.mark.usefixtures("pages_of_two")
+    async def test_pages_show_each_machine_of_the_installation_once(
+        self,
+        compute: ComputePort,
+        installation_id: UUID,
+        new_spec: SpecFactory,
+        boot_for: BootFactory,
+        patience_s: float,
+    ) -> None:
+        """Five machines, another installation's between them, one that is gone."""
+        made = []
+        for number in range(6):
+            spec = new_spec()
+            made.append(await compute.create(spec, boot_for(spec)))
+            if number == 1:
+                stranger = spec.model_copy(update={"installation_id": new_id(), "machine_key": f"{new_id()}/1"})
+                foreign = await compute.create(stranger, boot_for(stranger))
+        gone_one = made.pop(2)
+        await compute.delete(gone_one.provider_instance_id, gone_one.zone)
+        await gone(compute, gone_one, patience_s)
+        pages = [page async for page in pages_of_machines(compute, installation_id)]
+        listed = [machine for page in pages for machine in page.machines]
+        assert sorted(one.provider_instance_id for one in listed) == sorted(one.provider_instance_id for one in made)
+        assert {(one.provider_instance_id, one.instance_id, one.zone) for one in listed} == {
+            (one.provider_instance_id, one.instance_id, one.zone) for one in made
+        }
+        assert len(pages) > 2
+        assert {len(page.machines) for page in pages} <= {0, 1, 2}
+        assert sum(page.foreign for page in pages) == 0, "the provider was asked for ours"
+        await compute.delete(foreign.provider_instance_id, foreign.zone)
+        await gone(compute, foreign, patience_s)
+
+    async def test_no_machine_is_one_page_of_none(self, compute: ComputePort, installation_id: UUID) -> None:
+        page = await compute.page_of_machines(installation_id)
+        assert (page.machines, page.foreign, page.next_cursor) == ([], 0, None)
 
     async def test_another_installation_sees_nothing(
         self, compute: ComputePort, new_spec: SpecFactory, boot_for: BootFactory
@@ -304,6 +348,24 @@ class ReinstallSuite(Fixtures):
         assert repeated.provider_instance_id == up.provider_instance_id
         assert repeated.state is MachineState.RUNNING
         assert repeated.port == back.port
+
+    async def test_a_boot_that_is_older_than_the_machines_is_refused_with_that(
+        self, compute: ComputePort, new_spec: SpecFactory, boot_for: BootFactory, patience_s: float
+    ) -> None:
+        """Its sender goes by a database that was restored, and has to overtake it."""
+        assert isinstance(compute, SupportsReinstall)
+        spec = new_spec()
+        up = await running(compute, await compute.create(spec, boot_for(spec)), patience_s)
+        await running(
+            compute,
+            await compute.reinstall(up.provider_instance_id, spec, boot_for(spec, generation=3)),
+            patience_s,
+        )
+        with pytest.raises(ProviderRejected) as refusal:
+            await compute.reinstall(up.provider_instance_id, spec, boot_for(spec, generation=2))
+        assert refusal.value.details[INSTALLED_GENERATION] == 3
+        overtaking = await compute.reinstall(up.provider_instance_id, spec, boot_for(spec, generation=4))
+        assert (await running(compute, overtaking, patience_s)).provider_instance_id == up.provider_instance_id
 
 
 class AgentRestartSuite(Fixtures):

@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import WebSocketRoute
 
+from api.registry import FAMILIES
+
 HERE = Path(__file__).parent
 ENDPOINTS = HERE / "endpoints.csv"
 NOT_BUILT = HERE / "not_built.txt"
-ROUTES_ADDED = HERE.parents[1] / "api" / "routes_added.csv"
 
 PARAMETER = re.compile(r"\{[^}]*\}")
 
@@ -50,8 +51,9 @@ def ledger() -> dict[RouteKey, str]:
 
 
 def added() -> list[dict[str, str]]:
-    with ROUTES_ADDED.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Of every family, each route with its reason."""
+    lists = [family.routes_added for family in FAMILIES if family.routes_added is not None]
+    return [row for each in lists for row in csv.DictReader(each.read_text().splitlines())]
 
 
 def not_built() -> dict[RouteKey, str]:

@@ -19,6 +19,10 @@ class _InMemory:
         return FakeCompute()
 
     @pytest.fixture
+    def pages_of_two(self, compute: FakeCompute) -> None:
+        compute.page = 2
+
+    @pytest.fixture
     def zone(self) -> str:
         return "fake-a"
 

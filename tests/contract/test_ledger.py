@@ -49,8 +49,8 @@ def test_what_is_listed_as_not_built_is_in_the_ledger_under_its_area():
 async def test_every_other_route_is_listed_with_its_reason(routes: set[RouteKey]):
     listed = {RouteKey.of(row["method"], row["path"]) for row in added()}
     others = {route for route in routes if not any(row.covers(route) for row in ledger())}
-    assert others - listed == set(), "add these to api/routes_added.csv"
-    assert listed - others == set(), "listed in api/routes_added.csv, but no such route exists outside of the ledger"
+    assert others - listed == set(), "add these to the `routes_added` of their family"
+    assert listed - others == set(), "listed as added, but no such route exists outside of the ledger"
 
 
 def test_every_added_route_has_a_reason_an_authentication_and_a_limit():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.adapters.local import LocalCompute
+from activities.adapters.local import LocalCompute, adapter
 from tests.contract.compute_port import AgentRestartSuite, ComputePortSuite, ReinstallSuite
 
 
@@ -12,6 +12,10 @@ class _OnThisMachine:
     @pytest.fixture
     def compute(self, tmp_path: Path) -> LocalCompute:
         return LocalCompute(tmp_path / "instances", models_dir=tmp_path / "models")
+
+    @pytest.fixture
+    def pages_of_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(adapter, "PAGE", 2)
 
     @pytest.fixture
     def zone(self) -> str:

@@ -154,4 +154,7 @@ def forget(home: Path) -> None:
     """Remove what PostgreSQL keeps outside of the home when root runs it below a closed folder."""
     record = home / "postgres.json"
     if record.exists():
-        shutil.rmtree(json.loads(record.read_text())["folder"], ignore_errors=True)
+        folder = home / json.loads(record.read_text())["folder"]
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.parent != home:
+            folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""Small programs in place of ours, for tests of the supervisor: `stand_in.py api|worker|migrate|bootstrap|stubborn ...`."""
+"""Small programs in place of ours, for tests of the supervisor: `stand_in.py api|worker|migrate|bootstrap|orphaning ...`."""
 
 import http.server
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def stubborn(*_: str) -> None:
     worker()
 
 
+def orphaning(*_: str) -> None:
+    """Leaves a process behind that nobody waits for, and that ends."""
+    subprocess.run(["sh", "-c", "sleep 0.2 &"], check=True)
+    worker()
+
+
 def broken(*_: str) -> None:
     sys.exit("no such thing as a working worker")
 
@@ -51,4 +58,4 @@ def bootstrap(_flag: str, path: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (api, worker, stubborn, broken, migrate, bootstrap)}[sys.argv[1]](*sys.argv[2:])
+    {f.__name__: f for f in (api, worker, stubborn, orphaning, broken, migrate, bootstrap)}[sys.argv[1]](*sys.argv[2:])

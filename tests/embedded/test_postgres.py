@@ -1,5 +1,6 @@
 """The embedded PostgreSQL server: first start, crashes, stale files, conflicts, accounts."""
 
+import json
 import os
 import re
 import shutil
@@ -30,9 +31,10 @@ from tests.embedded.driver import forget
 from tests.needs import need
 from tests.patience import GIVE_UP_S
 from tests.servers import running
-from workers.embedded import postgres, postgres_files, processes
-from workers.embedded.account import Account
+from workers.embedded import postgres, postgres_program, processes
 from workers.embedded.errors import StartError
+from workers.embedded.home import write_private
+from workers.embedded.intact_check import check_program
 from workers.embedded.postgres import PostgresServer
 from workers.migrate import migrate
 
@@ -130,11 +132,26 @@ def test_a_server_that_nobody_supervises_is_ended_before_its_directory_is_used_a
     processes.stop(again, server.process(home / "postgres.log"))
 
 
+def as_before_the_database_was_complete(home: Path) -> None:
+    path = home / "postgres.json"
+    write_private(path, json.dumps({**json.loads(path.read_text()), "initialised": False}))
+
+
 def test_a_first_start_that_was_killed_half_way_begins_anew(home: Path) -> None:
     server = postgres.prepare(home)
+    as_before_the_database_was_complete(home)
     (server.folder / "data").rename(server.folder / "data.partial")
     (server.folder / "data.partial" / "PG_VERSION").unlink()
     process = start(postgres.prepare(home), home)
+    processes.stop(process, server.process(home / "postgres.log"))
+
+
+def test_a_first_start_that_was_killed_at_its_last_line_goes_on_with_its_password(home: Path) -> None:
+    server = postgres.prepare(home)
+    as_before_the_database_was_complete(home)
+    again = postgres.prepare(home)
+    assert again == server
+    process = start(again, home)
     processes.stop(process, server.process(home / "postgres.log"))
 
 
@@ -149,14 +166,11 @@ def test_a_record_that_cannot_be_read_is_one_clear_line(home: Path) -> None:
     record.unlink()
 
 
-def test_data_without_its_password_is_moved_aside_not_lost(home: Path) -> None:
-    server = postgres.prepare(home)
-    (home / "postgres.json").unlink()
-    anew = postgres.prepare(home)
-    assert anew.password != server.password
-    aside = list(server.folder.parent.glob(f"{server.folder.name}.abandoned-*"))
-    assert [(folder / "data" / "PG_VERSION").exists() for folder in aside] == [True]
-    shutil.rmtree(aside[0])
+def test_data_without_its_password_is_left_alone_and_no_other_is_made(tmp_path: Path) -> None:
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    with pytest.raises(StartError, match=r"postgres\.json is missing"):
+        postgres.prepare(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "postgres"]
 
 
 def test_root_below_a_closed_folder_keeps_the_data_elsewhere(home: Path) -> None:
@@ -168,19 +182,45 @@ def test_root_below_a_closed_folder_keeps_the_data_elsewhere(home: Path) -> None
     assert not server.folder.is_relative_to(home)
 
 
-def test_root_with_a_closed_environment_runs_a_copy_of_the_program(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def closed_to_others(folder: Path) -> None:
+    """As it is where it was installed under umask 077."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~0o077)
+
+
+def test_root_runs_a_copy_of_a_program_that_was_installed_for_root_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need(present=os.geteuid() == 0, what="root", install="run the tests as root")
-    below_no_closed_folder = Path(tempfile.gettempdir()) / f"quarterdeck-reachable-{new_id()}"
-    monkeypatch.setattr(postgres_files, "REACHABLE_ROOT", below_no_closed_folder)
-    monkeypatch.setattr(Account, "can_execute", lambda _self, _path: False)
+    reachable = Path(tempfile.gettempdir()) / f"quarterdeck #1 'ü' 100%25 {new_id()}"
+    environment = home / "environment"
+    tree = postgres_program.bundled_tree()
+    closed = environment / tree.parent.name / tree.name
+    for source in (tree, tree.parents[1] / postgres_program.LIBRARIES):
+        shutil.copytree(source, environment / source.relative_to(tree.parents[1]), symlinks=True)
+    closed_to_others(environment)
+    monkeypatch.setattr(postgres_program, "REACHABLE_ROOT", reachable)
+    monkeypatch.setattr(postgres_program, "bundled_tree", lambda: closed)
+    before = os.umask(0o077)
     try:
         server = postgres.prepare(home)
-        assert server.tree.is_relative_to(postgres_files.REACHABLE_ROOT)
+        assert server.tree.is_relative_to(reachable)
         server.before_start()
         with running(server.process(home / "postgres.log"), server.is_ready):
             server.ensure_database()
+        closed_to_others(reachable)  # as earlier versions left it
+        [finding] = check_program()
+        assert (finding.ok, "the next start mends that" in finding.text) == (True, True)
+        os.truncate(server.tree / "bin" / "initdb", 10)
+        again = postgres.prepare(home)
+        assert (again.tree / "bin" / "initdb").stat().st_size == (closed / "bin" / "initdb").stat().st_size
+        with running(again.process(home / "postgres.log"), again.is_ready):
+            pass
+        assert [finding.ok for finding in check_program()] == [True]
     finally:
-        shutil.rmtree(postgres_files.REACHABLE_ROOT)
+        os.umask(before)
+        shutil.rmtree(reachable)
 
 
 def test_migrate_with_a_superuser_makes_roles_that_the_settings_can_use(home: Path) -> None:

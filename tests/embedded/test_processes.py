@@ -16,17 +16,17 @@ import psutil
 import pytest
 
 from activities.runtime.logs import QUIET
-from tests.embedded.driver import ROOT, SOMEBODY_ELSE, closed_to_us
+from tests.embedded.driver import ROOT, SOMEBODY_ELSE, closed_to_us, wait_for
 from tests.needs import need
 from tests.patience import GIVE_UP_S
 from tests.signals import PYTHON_IGNORES, ignored_and_blocked
 from workers.__main__ import main as program
 from workers.embedded import processes
 from workers.embedded.errors import StartError
-from workers.embedded.home import Home, ensure_key, is_locked, locked, open_home, write_private, write_record
+from workers.embedded.home import Home, ensure_key, is_locked, locked, mark_of, open_home, write_private
 from workers.embedded.instances import end_instances, served_instances
 from workers.embedded.leftovers import end_leftovers
-from workers.embedded.processes import ProcessIdentity, ProcessSpec
+from workers.embedded.processes import ProcessIdentity, ProcessSpec, command_line
 
 OF_A_HOME = [
     ["status"],
@@ -55,6 +55,15 @@ time.sleep(600)
 """
 
 
+@pytest.fixture(autouse=True)
+def _umask_as_before() -> Iterator[None]:
+    """`up` sets it for its process, which is that of the tests here."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 def spec(tmp_path: Path, argv: tuple[str, ...]) -> ProcessSpec:
     return ProcessSpec("test", argv, tmp_path / "test.log", tmp_path, {"PATH": os.defpath}, stop_timeout_s=0.5)
 
@@ -77,7 +86,9 @@ def sleeper(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], ProcessId
 def test_a_process_is_known_again_by_number_start_and_command(
     sleeper: tuple[subprocess.Popen[bytes], ProcessIdentity],
 ) -> None:
-    _, identity = sleeper
+    process, identity = sleeper
+    # before that it becomes one program after the other, and meanwhile it shows none
+    wait_for(lambda: command_line(process.pid) == list(SLEEPER), "the program itself")
     assert identity.find() is not None
     assert replace(identity, started=identity.started + "0").find() is None
     assert replace(identity, argv=("something", "else")).find() is None
@@ -105,7 +116,7 @@ def test_leftovers_are_ended_and_strangers_are_not(
         {"name": "reused", "process": asdict(reused_number), "stop_signal": int(signal.SIGTERM)},
         {"name": "never started", "process": None},
     ]
-    write_record(home, {"parts": parts})
+    write_private(home.run_record, json.dumps({**mark_of(home), "parts": parts}))
     try:
         assert end_leftovers(home) == ["ours"]
         assert process.wait(GIVE_UP_S) == -signal.SIGTERM
@@ -175,42 +186,42 @@ def test_a_home_has_one_holder_and_is_free_after_a_crash(tmp_path: Path) -> None
 
 
 def test_a_home_of_another_user_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     closed_to_us(monkeypatch, tmp_path / "up.lock")
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
     for name in ("status", "down", "up"):
         assert program([name]) == 2
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert f"{tmp_path} belongs to another user" in err
     assert program(["status", "--json"]) == 2
-    assert json.loads(capsys.readouterr().err)["code"] == "CANNOT_START"
+    assert json.loads(capfd.readouterr().err)["code"] == "CANNOT_START"
 
 
 def test_a_home_that_others_can_write_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
     for mode in (0o770, 0o702):
         tmp_path.chmod(mode)
         for command in OF_A_HOME:
             assert program(command) == 2
-            out, err = capsys.readouterr()
+            out, err = capfd.readouterr()
             assert (out, err.count("\n")) == ("", 1)
             assert f"{tmp_path} can be written by others" in err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_home_that_belongs_to_somebody_else_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     need(present=os.geteuid() == 0, what="root", install="run the tests as root")
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path))
     os.chown(tmp_path, SOMEBODY_ELSE, -1)
     for command in OF_A_HOME:
         assert program(command) == 2
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert f"{tmp_path} belongs to another user" in err
     assert list(tmp_path.iterdir()) == []
@@ -232,7 +243,7 @@ def _logging_as_before() -> Iterator[None]:
 def test_a_file_of_the_home_that_others_can_read_is_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     name: str,
     readers: list[list[str]],
 ) -> None:
@@ -243,7 +254,7 @@ def test_a_file_of_the_home_that_others_can_read_is_one_line(
     monkeypatch.setenv("QUARTERDECK_HOME", str(home.path))
     for command in readers:
         assert program(command) == 2
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert f"{home.path / name} is open to others" in err
 

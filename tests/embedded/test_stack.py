@@ -1,7 +1,5 @@
 """What the stack hands to each of its programs, looked at without starting any."""
 
-import asyncio
-import errno
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,8 +7,6 @@ import pytest
 
 from models.settings import SettingsError, load_settings
 from tests.embedded.driver import environment
-from tests.patience import GIVE_UP_S
-from workers.embedded import up
 from workers.embedded.home import open_home
 from workers.embedded.stack import Programs, Stack
 
@@ -71,27 +67,3 @@ def test_in_production_nothing_starts_without_every_url(variables: pytest.Monkey
     settings = load_settings()
     with pytest.raises(SettingsError, match=f"QUARTERDECK_DATABASE_URL{missing} is not set"):
         Stack(settings, open_home(settings.home), Programs())
-
-
-async def test_that_logs_cannot_be_kept_short_is_said_once_and_again_when_it_comes_again(
-    variables: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = load_settings()
-    stack = Stack(settings, open_home(settings.home), Programs())
-    looks = [OSError(errno.ENOSPC, "full"), OSError(errno.ENOSPC, "full"), None, OSError(errno.ENOSPC, "full")]
-    over = asyncio.Event()
-
-    def shorten() -> None:
-        if not looks:
-            over.set()
-        elif (failure := looks.pop(0)) is not None:
-            raise failure
-
-    variables.setattr(stack.logs, "shorten", shorten)
-    variables.setattr(up, "LOOK_AT_LOGS_S", 0.0)
-    task = asyncio.create_task(up._Run(stack, print)._keep_logs_short())
-    async with asyncio.timeout(GIVE_UP_S):
-        while not over.is_set():
-            await asyncio.sleep(0.01)
-    task.cancel()
-    assert capsys.readouterr().err.count("the logs cannot be kept short: full") == 2

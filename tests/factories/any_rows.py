@@ -14,14 +14,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from models.base.clock import utc_now
 from models.base.ids import new_id
-from models.tables import metadata
+from models.tables import TABLES, metadata
+from models.tables.columns import Word
 
 TENANT_COLUMN = "organization_id"
 
 
 def tenant_tables() -> list[str]:
     """Every table whose rows belong to an organization."""
-    return sorted(name for name, table in metadata.tables.items() if TENANT_COLUMN in table.columns)
+    return sorted(table.name for table in TABLES if TENANT_COLUMN in table.columns)
 
 
 def insert_any(connection: Connection[Any], name: str, organization_id: UUID) -> None:
@@ -37,14 +38,18 @@ def insert_any(connection: Connection[Any], name: str, organization_id: UUID) ->
 
 def values_for(table: Table, organization_id: UUID) -> dict[str, object]:
     """What must be given: the columns that may not be null, except those that the database computes."""
-    given = {column.name: _value(column) for column in table.columns if not column.nullable and column.computed is None}
+    given = {
+        column.name: value_for(column) for column in table.columns if not column.nullable and column.computed is None
+    }
     return {**given, TENANT_COLUMN: organization_id}
 
 
-def _value(column: Column[Any]) -> object:
+def value_for(column: Column[Any]) -> object:
     match column.type:
         case Enum() as kind:
             return kind.enums[0]
+        case Word() as kind:
+            return kind.words[0]
         case Uuid():
             return new_id()
         case Boolean():
@@ -58,5 +63,5 @@ def _value(column: Column[Any]) -> object:
         case DateTime():
             return utc_now()
         case Text():
-            return secrets.token_hex(8)
+            return secrets.token_hex(32)  # as long as a hash: some columns take nothing else
     raise NotImplementedError(f"{column} has a type for which there is no value yet: add one")

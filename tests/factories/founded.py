@@ -5,9 +5,9 @@ import psycopg
 from models.domain.identity.api_keys import new_api_key
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
-from models.repositories import founding
 from models.repositories.database import Database
-from models.repositories.seeding import Host, seed
+from models.repositories.fleet.seeding import Host, seed
+from models.repositories.identity import founding
 from tests.servers import TestDatabase
 
 

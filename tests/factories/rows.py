@@ -11,13 +11,14 @@ from sqlmodel import Session, SQLModel, col, select
 
 from models.base.clock import utc_now
 from models.base.ids import new_id
-from models.contracts.workflow_ids import instance_workflow_id
-from models.domain.instances.state import DesiredStatus, InstanceStatus
-from models.domain.operations import OperationKind, OperationStatus
+from models.domain.fleet.instances.state import InstanceStatus
+from models.domain.fleet.operations import OperationKind
+from models.domain.operations import OperationStatus
 from models.repositories.urls import driver_url
-from models.tables.catalog import InstanceType, InstanceTypeZone, LlmModel, Provider, Region, Zone
-from models.tables.instances import Instance
+from models.tables.fleet.catalog import InstanceType, InstanceTypeZone, LlmModel, Provider, Region, Zone
+from models.tables.fleet.instances import Instance
 from models.tables.operations import Operation
+from tests.factories import fleet, operations
 from tests.servers import TestDatabase
 
 R = TypeVar("R", bound=SQLModel)
@@ -68,12 +69,8 @@ class Rows:
         **columns: Any,
     ) -> Instance:
         """An instance whose machine was never asked for, unless the columns say so."""
-        defaults: dict[str, Any] = {"provider_id": self.one(Provider, code=provider).id, "provider_code": provider}
-        if status in {InstanceStatus.TERMINATED, InstanceStatus.ARCHIVED}:
-            defaults["desired_status"] = DesiredStatus.TERMINATED
-            defaults["terminated_at"] = utc_now()
-        defaults["is_archived"] = status is InstanceStatus.ARCHIVED
-        row = Instance(id=new_id(), organization_id=organization_id, status=status, **defaults | columns)
+        provider_id = self.one(Provider, code=provider).id
+        row = fleet.instance(organization_id, provider_id, status, **{"provider_code": provider, **columns})
         self.add(row)
         return row
 
@@ -94,17 +91,7 @@ class Rows:
         status: OperationStatus = OperationStatus.PENDING,
         **columns: Any,
     ) -> Operation:
-        row = Operation(
-            id=new_id(),
-            organization_id=instance.organization_id,
-            kind=kind,
-            status=status,
-            resource_kind="instance",
-            resource_id=instance.id,
-            workflow_id=instance_workflow_id(instance.id),
-            created_at=utc_now(),
-            **columns,
-        )
+        row = operations.operation(instance, kind, status, **columns)
         self.add(row)
         return row
 
@@ -116,15 +103,13 @@ class Rows:
 
     def market(self, code: str, *, is_active: bool = True, has_adapter: bool = True) -> tuple[Provider, Zone]:
         """A provider with one region and one zone, `<code>-1`."""
-        provider = Provider(id=new_id(), code=code, name=code, is_active=is_active, has_adapter=has_adapter)
+        provider = fleet.provider(code, is_active=is_active, has_adapter=has_adapter)
         region = Region(id=new_id(), provider_id=provider.id, code=code, name=f"Region {code}")
         zone = Zone(id=new_id(), provider_id=provider.id, region_id=region.id, code=f"{code}-1", name=f"Zone {code}")
         self.add(provider, region, zone)
         return provider, zone
 
     def model(self, code: str, required_vram_gb: int, **columns: Any) -> LlmModel:
-        row = LlmModel(
-            id=new_id(), code=code, name=code, model_id=f"example/{code}", required_vram_gb=required_vram_gb, **columns
-        )
+        row = fleet.model(code, required_vram_gb=required_vram_gb, **columns)
         self.add(row)
         return row

@@ -12,7 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from models.repositories.database import Database
-from models.repositories.seeding import Host, seed
+from models.repositories.fleet.seeding import Host, seed
 from models.settings import Settings
 from tests.api.conftest import INSTALLATION_KEY, People, Person, RunningApi, running_api
 from tests.factories.rows import Rows

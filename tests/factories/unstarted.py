@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -22,3 +23,8 @@ def unstarted_app() -> FastAPI:
         database_url_api=SecretStr("postgresql://quarterdeck_api@127.0.0.1:1/unused"),
     )
     return create_app(build_state(settings))
+
+
+def of_nobody(path: str) -> str:
+    """A path of the document with an id in the place of each parameter."""
+    return re.sub(r"{\w+}", "0198c0de-0000-7000-8000-000000000000", path)

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from models.base.clock import utc_now
 from models.base.errors import AppError, ProviderRejected
-from models.ports.compute import BootData, Ended, Machine, MachineSpec, MachineState, Volume
+from models.domain.fleet.instances.machines import INSTALLED_GENERATION
+from models.ports.compute import BootData, Ended, Machine, MachinesPage, MachineSpec, MachineState, Volume
 
 FIRST_PORT = 40_000
 
@@ -49,6 +50,10 @@ class FakeCompute:
         self.keys_found = True
         self.hidden_looks = 0
         """So many looks show no address of a machine that was restarted: its agent does not listen yet."""
+        self.page = 2
+        """So many machines are in one page of a list."""
+        self.dead_agents: set[str] | None = None
+        """Machines whose agent does not run; None for a provider that cannot tell."""
         self._hidden: dict[str, int] = {}
         self._tags: dict[str, Tags] = {}
 
@@ -138,6 +143,8 @@ class FakeCompute:
     async def describe(self, provider_instance_id: str, zone: str) -> Machine | None:
         self._call("describe")
         machine = self.live.get(provider_instance_id)
+        if machine is not None and self.dead_agents is not None:
+            machine = machine.model_copy(update={"is_agent_running": provider_instance_id not in self.dead_agents})
         if machine is not None and self._hidden.get(provider_instance_id, 0) > 0:
             self._hidden[provider_instance_id] -= 1
             return machine.model_copy(update={"host": None, "port": None})
@@ -179,6 +186,16 @@ class FakeCompute:
             if (tags := self._tags[machine_id]).installation_id == installation_id and tags.zone == zone
         ]
 
+    async def page_of_machines(self, installation_id: UUID, cursor: str | None = None) -> MachinesPage:
+        self._call("page_of_machines")
+        ours = sorted(
+            (machine for machine_id, machine in self.live.items() if self._tags[machine_id][0] == installation_id),
+            key=lambda machine: machine.provider_instance_id,
+        )
+        rest = [machine for machine in ours if cursor is None or machine.provider_instance_id > cursor]
+        page = rest[: self.page]
+        return MachinesPage(machines=page, next_cursor=page[-1].provider_instance_id if len(rest) > self.page else None)
+
     async def reinstall(self, provider_instance_id: str, spec: MachineSpec, boot: BootData) -> Machine:
         self._call("reinstall")
         if (provider_instance_id, boot.generation) in self.boots and provider_instance_id in self.live:
@@ -194,10 +211,14 @@ class FakeCompute:
         """A new boot finds its port taken, as it may."""
         if provider_instance_id not in self.live:
             raise ProviderRejected("there is no such machine")
+        installed = max((generation for one, generation in self.boots if one == provider_instance_id), default=0)
+        if installed > boot.generation:
+            raise ProviderRejected("a newer generation is installed", details={INSTALLED_GENERATION: installed})
         self.boots.append((provider_instance_id, boot.generation))
         machine = self.live[provider_instance_id]
         self.live[provider_instance_id] = machine.model_copy(update={"port": FIRST_PORT + boot.generation})
         self._hidden[provider_instance_id] = self.hidden_looks
+        (self.dead_agents or set()).discard(provider_instance_id)
 
     async def list_volumes(self, installation_id: UUID, instance_id: UUID, zone: str) -> list[Volume]:
         self._call("list_volumes")

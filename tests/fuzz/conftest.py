@@ -8,6 +8,8 @@ import pytest
 
 from tests.factories.api_process import api_process
 from tests.factories.seeded import seed_catalogue
+from tests.factories.unstarted import unstarted_app
+from tests.fuzz.changed import EXPLORES, keep
 from tests.fuzz.target import Target, populate
 from tests.fuzz.upstream import model_server
 from tests.servers import TestDatabase, TestPostgres
@@ -37,3 +39,8 @@ def target(fuzzed_database: TestDatabase, tmp_path_factory: pytest.TempPathFacto
             lines = log.read_text().splitlines()
     surprises = [line for line in lines if " ERROR " in line or "Traceback" in line]
     assert [line for line in surprises if NO_DISPATCHER not in line] == []
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    if EXPLORES and exitstatus == 0:
+        keep(unstarted_app())

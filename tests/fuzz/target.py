@@ -22,13 +22,12 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from models.base.clock import utc_now
+from models.domain.fleet.instances.state import InstanceStatus
 from models.domain.identity.roles import Role
-from models.domain.instances.state import AgentPhase, InstanceStatus, WorkerStatus
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
-from models.tables.catalog import InstanceType, LlmModel, Zone
-from models.tables.instances import InstanceLiveness
+from models.tables.fleet.catalog import InstanceType, LlmModel, Zone
 from tests.api.conftest import People, Person
+from tests.factories import fleet
 from tests.factories.rows import Rows
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
@@ -119,12 +118,7 @@ def populate(database: TestDatabase, port: int) -> tuple[dict[str, Person], dict
     model_id = rows.one(LlmModel, model_id=MODEL).id
     machines = [rows.machine(organization_id, status, model_id=model_id) for status in InstanceStatus for _ in range(2)]
     serving = rows.machine(organization_id, model_id=model_id, endpoint_port=port)
-    rows.add(
-        InstanceLiveness(
-            instance_id=serving.id, organization_id=organization_id, worker_status=WorkerStatus.READY,
-            phase=AgentPhase.SERVING, worker_model_id=MODEL, queue_depth=0, last_heartbeat_at=utc_now(),
-        )
-    )  # fmt: skip
+    rows.add(fleet.serving(serving, MODEL))
     operations = [rows.operation(machine) for machine in machines]
     for machine in machines:
         rows.add(

@@ -14,7 +14,9 @@ import psycopg
 import uvicorn
 
 from api.app import create_app
-from api.composition import AppState, build_state
+from api.composition import build_state
+from api.inference.composition import Inference
+from api.state import AppState
 from models.settings import Settings
 from models.tables.inference import InferenceRequest
 from tests.inference.model_server import ModelServer, Script, model_server
@@ -78,7 +80,7 @@ async def serving(settings: Settings, http: Any = "httptools") -> AsyncIterator[
 
 async def routable(api: Api, world: World, count: int) -> None:
     """Wait until so many instances of the first tenant take requests."""
-    knowledge = api.state.inference._knowledge
+    knowledge = api.state.of(Inference)._knowledge
 
     def is_known() -> bool:
         candidates = knowledge.routes().candidates(world.tenant.organization_id, MODEL, time.monotonic())

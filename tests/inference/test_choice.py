@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from api.inference import penalties
+from api.inference.composition import Inference
+from models.domain.fleet.instances.state import InstanceStatus
 from models.domain.inference.records import InferenceOutcome
-from models.domain.instances.state import InstanceStatus
 from models.settings import Settings
 from tests.inference.model_server import Script, breaking, model_server, refusing, stream_of
 from tests.inference.running import Api, asked_first, recorded, routable, serving, until
@@ -190,7 +191,7 @@ async def test_one_that_is_back_takes_requests_again(api: Api, world: World, mon
         assert await statuses(api, world, 12, pause_s=0.1) == [200] * 12
         async with api.chat(world.tenant.headers) as response:
             assert response.headers["x-quarterdeck-instance"] == str(late_id)
-    assert not api.state.inference._knowledge.penalties
+    assert not api.state.of(Inference)._knowledge.penalties
 
 
 async def test_where_all_are_penalised_they_are_tried(api: Api, world: World) -> None:
@@ -227,7 +228,7 @@ async def test_the_penalties_of_the_gone_are_forgotten(api: Api, world: World) -
     gone = world.add_instance(dead_port())
     await routable(api, world, 1)
     assert await statuses(api, world, 1) == [502]
-    knowledge = api.state.inference._knowledge
+    knowledge = api.state.of(Inference)._knowledge
     assert knowledge.penalties
     world.change_instance(gone, status=InstanceStatus.TERMINATED)
     await routable(api, world, 0)

@@ -8,6 +8,7 @@ from aiohttp import web
 from sqlalchemy import text
 from sqlmodel import Session
 
+from api.inference.composition import Inference
 from api.inference.detached import LARGEST_ANSWER_BYTES, DetachedCalls
 from models.base.clock import utc_now
 from models.domain.inference.records import InferenceOutcome
@@ -111,7 +112,7 @@ async def test_nobody_takes_the_places_of_all(settings: Settings, world: World) 
             assert server.running == running
         held.release.set()
         assert sorted(await asyncio.gather(*calls)) == [200] * 35 + [429] * 10
-        await until(lambda: not api.state.inference._detached._running)
+        await until(lambda: not api.state.of(Inference)._detached._running)
         assert await one(world.tenant, 100) == 200
 
 
@@ -238,8 +239,8 @@ async def test_answers_expire_and_are_purged(api: Api, world: World, upstream: M
     with Session(world._engine) as session:
         session.execute(text("UPDATE inference_results SET expires_at = now() - interval '1 s'"))
         session.commit()
-    ledger = api.state.inference._ledger
-    ledger._purged_at_s = float("-inf")
+    recorder = api.state.of(Inference)._recorder
+    recorder._purged_at_s = float("-inf")
     await until(lambda: world.results() == [])
 
 
@@ -285,7 +286,7 @@ async def test_stopping_gives_the_key_back(
     upstream.script = Held()
     task = asyncio.create_task(api.chat(keyed(world)).__aenter__())
     await until(lambda: upstream.running == 1)
-    detached: DetachedCalls = api.state.inference._detached
+    detached: DetachedCalls = api.state.of(Inference)._detached
     await detached.close()
     await until(lambda: upstream.running == 0)
     assert world.results() == []

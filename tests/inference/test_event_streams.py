@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from models.base.ids import new_id
-from models.domain.operations import OperationKind
+from models.domain.fleet.operations import OperationKind
 from models.tables.operations import Operation
 from tests.factories.unstarted import unstarted_app
 from tests.inference.model_server import DONE, ModelServer, chunk, streaming

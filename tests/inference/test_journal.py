@@ -1,17 +1,20 @@
 """The journal as files: what is written stays readable, what is in the ledger is removed, what has no owner is found."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.base.ids import new_text_id
 from models.domain.inference.journal_lines import Line, LineKind, decode_line, encode_line
-from models.repositories.inference_journal import Journal, JournalReader, orphans
+from models.repositories.inference import journal as inference_journal
+from models.repositories.inference.journal import Journal, JournalReader, orphans
 
 
 @pytest.fixture
@@ -120,6 +123,88 @@ def test_a_segment_that_cannot_be_begun_leaves_the_old_one_in_use(
     assert segments(journal.folder) == ["00000001.log"]
     journal.closed(held, entry(held))
     assert closed_in(JournalReader(journal.folder)) == [str(held)]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As a full disk refuses."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, name, refuse)
+
+
+def test_a_new_segment_without_any_room_leaves_the_old_one_in_use_and_nothing_open(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty segment would have the reader remove the one before it, which is still written to."""
+    held = new_text_id()
+    journal.opened(held, entry(held))
+    journal._size = 10_000
+    before = psutil.Process().num_fds()
+    with monkeypatch.context() as full:
+        refusing(full, "write")
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                journal.opened(new_text_id(), entry(new_text_id()))
+    assert psutil.Process().num_fds() == before
+    assert segments(journal.folder) == ["00000001.log"]
+    reader = JournalReader(journal.folder)
+    assert closed_in(reader) == []
+    journal.closed(held, entry(held))
+    assert closed_in(reader) == [str(held)]
+
+
+@pytest.mark.parametrize("refused", ["mkdir", "open", "rename"])
+def test_one_that_cannot_be_made_is_made_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    with monkeypatch.context() as full:
+        refusing(full, refused)
+        journal = Journal(tmp_path)
+        assert journal.is_refused
+        with pytest.raises(OSError, match="No space left"):
+            journal.opened(new_text_id(), b"{}")
+        with pytest.raises(OSError, match="No space left"):
+            journal.try_disk()
+        assert closed_in(JournalReader(journal.folder)) == []
+    journal.try_disk()
+    assert not journal.is_refused
+    assert list(orphans(tmp_path)) == []
+    record_id = new_text_id()
+    journal.opened(record_id, entry(record_id))
+    journal.closed(record_id, entry(record_id))
+    assert closed_in(JournalReader(journal.folder)) == [str(record_id)]
+    journal.close(is_settled=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_was_never_made_can_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        refusing(full, "mkdir")
+        journal = Journal(tmp_path)
+    journal.close(is_settled=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_disk_is_tried_where_it_has_refused_a_line_or_has_no_block_left(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = (journal.folder / "00000001.log").stat().st_size
+    journal.try_disk()
+    assert (journal.folder / "00000001.log").stat().st_size == size, "nothing is written where there is room"
+    monkeypatch.setattr(inference_journal, "_room_bytes", lambda _folder: 0)
+    with monkeypatch.context() as full:
+        refusing(full, "write")
+        with pytest.raises(OSError, match="No space left"):
+            journal.try_disk()
+    assert journal.is_refused
+    journal.try_disk()
+    assert not journal.is_refused
+    record_id = new_text_id()
+    journal.closed(record_id, entry(record_id))
+    assert closed_in(JournalReader(journal.folder)) == [str(record_id)]
+    assert caplog.text == "", "no reader takes the blank lines for torn ones"
 
 
 def test_damage_is_passed_over(journal: Journal) -> None:

@@ -1,7 +1,10 @@
 """What happens while the database is away, routes are old, and the disk refuses."""
 
 import asyncio
+import errno
 import gc
+import logging
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -9,8 +12,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from api.inference.ledger import Ledger
+from api.inference.composition import Inference
 from api.inference.metering import Asked, Meter, Record
+from api.inference.recording import Recorder
 from models.base.errors import ServiceUnavailable
 from models.base.ids import new_id, new_text_id
 from models.domain.identity.principal import Principal
@@ -20,10 +24,12 @@ from models.domain.inference.records import InferenceOutcome
 from models.domain.inference.resolution import CatalogModel
 from models.domain.inference.routing import Route
 from models.repositories.database import Database
-from models.repositories.inference_journal import Journal, JournalReader
+from models.repositories.database_clock import DatabaseClock
+from models.repositories.inference.journal import Journal, JournalReader
 from tests.inference.model_server import ModelServer, model_server
 from tests.inference.running import Api, asked_first, database_away, recorded, routable
 from tests.inference.world import MODEL, World
+from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase, TestPostgres
 
 
@@ -45,18 +51,18 @@ async def test_an_outage_of_the_database_loses_and_doubles_nothing(
 
 
 async def test_litellm_38193_db_outage_rss(world: World, database: TestDatabase, tmp_path: Path) -> None:
-    """While the ledger cannot be written, records wait on disk and memory stays flat; afterwards each is there once."""
+    """While the database cannot be written, records wait on disk and memory stays flat; afterwards each is there once."""
     journal = Journal(tmp_path, segment_bytes=1_000_000)
-    meter = Meter(journal)
+    meter = Meter(journal, DatabaseClock())
     away, back = Database("postgresql://nobody@127.0.0.1:1/nothing"), Database(database.api)
-    ledger = Ledger(away, tmp_path, journal.folder, meter)
+    recorder = Recorder(away, tmp_path, journal.folder, meter)
 
     async def spend(count: int) -> None:
         for number in range(count):
             record(meter, world).close(InferenceOutcome.SUCCEEDED, http_status=200)
             if number % 1000 == 0:
                 with pytest.raises(ServiceUnavailable):
-                    await ledger.flush()
+                    await recorder.flush()
 
     try:
         await spend(1_001)
@@ -68,9 +74,9 @@ async def test_litellm_38193_db_outage_rss(world: World, database: TestDatabase,
         tracemalloc.stop()
         assert journal_bytes(tmp_path) > 4_000_000
         assert grown < 500_000
-        ledger._database = back
-        await ledger.flush()
-        await ledger.flush()
+        recorder._database = back
+        await recorder.flush()
+        await recorder.flush()
         assert len(world.requests()) == 6_001
         assert journal_bytes(tmp_path) < 1_500_000
     finally:
@@ -83,7 +89,7 @@ async def test_a_record_that_the_database_refuses_holds_up_nobody(
     world: World, database: TestDatabase, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path)
-    meter = Meter(journal)
+    meter = Meter(journal, DatabaseClock())
     db = Database(database.api)
     try:
         for number in range(30):
@@ -94,7 +100,7 @@ async def test_a_record_that_the_database_refuses_holds_up_nobody(
                 journal.closed(new_text_id(), orjson.dumps({**fields, "id": new_id(), "outcome": "eaten by a grue"}))
                 journal.closed(new_text_id(), orjson.dumps({**fields, "id": new_id(), "organization_id": new_id()}))
                 journal.closed(new_text_id(), good.json)  # and the same once more
-        await Ledger(db, tmp_path, journal.folder, meter).flush()
+        await Recorder(db, tmp_path, journal.folder, meter).flush()
         assert len(world.requests()) == 30
     finally:
         await db.close()
@@ -106,15 +112,18 @@ async def test_processes_that_adopt_at_once_write_each_record_once(
 ) -> None:
     for _ in range(5):
         dead = Journal(tmp_path)
-        meter = Meter(dead)
+        meter = Meter(dead, DatabaseClock())
         record(meter, world)
         for _ in range(20):
             record(meter, world).close(InferenceOutcome.SUCCEEDED, http_status=200)
         dead.close(is_settled=False)
     db = Database(database.api)
-    adopters = [(journal := Journal(tmp_path), Ledger(db, tmp_path, journal.folder, Meter(journal))) for _ in range(3)]
+    adopters = [
+        (journal := Journal(tmp_path), Recorder(db, tmp_path, journal.folder, Meter(journal, DatabaseClock())))
+        for _ in range(3)
+    ]
     try:
-        await asyncio.gather(*(ledger.adopt() for _, ledger in adopters))
+        await asyncio.gather(*(recorder.adopt() for _, recorder in adopters))
     finally:
         await db.close()
         for journal, _ in adopters:
@@ -139,7 +148,7 @@ def record(meter: Meter, world: World) -> Record:
 async def test_requests_go_on_for_30_s_without_the_database_and_then_wait(
     api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    knowledge = api.state.inference._knowledge
+    knowledge = api.state.of(Inference)._knowledge
     listener = knowledge._routes._listener
     real = listener._verified_at
     assert real is not None
@@ -175,7 +184,7 @@ async def test_a_silent_agent_is_routed_around_without_any_notification(api: Api
 async def test_while_the_disk_refuses_nothing_is_spent(
     api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = api.state.inference._journal
+    journal = api.state.of(Inference)._journal
     monkeypatch.setattr(journal, "_append", lambda _line: (_ for _ in ()).throw(OSError(28, "no space")))
     async with api.chat(world.tenant.headers) as response:
         assert response.status == 503
@@ -187,10 +196,45 @@ async def test_while_the_disk_refuses_nothing_is_spent(
     await recorded(world, 1)
 
 
+async def test_health_says_that_the_disk_refuses_until_it_does_not(
+    api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has to ask for an answer to learn that they are given again."""
+    caplog.set_level(logging.INFO, "api.inference.metering")
+    journal, write = api.state.of(Inference)._journal, os.write
+
+    def refuse(file: int, data: bytes) -> int:
+        if file == journal._file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", refuse)
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 503
+    assert await health(api) == ("degraded", ["METERING_UNAVAILABLE"])
+    async with asyncio.timeout(GIVE_UP_S):
+        while "takes no records" not in caplog.text:
+            await asyncio.sleep(0.02)
+        monkeypatch.undo()
+        while await health(api) != ("healthy", []):
+            await asyncio.sleep(0.02)
+    async with api.chat(world.tenant.headers) as response:
+        assert response.status == 200
+    told = [one.getMessage().partition(":")[0] for one in caplog.records if one.name == "api.inference.metering"]
+    assert told == ["the disk takes no records of requests", "the disk takes records of requests again"]
+
+
+async def health(api: Api) -> tuple[str, list[str]]:
+    async with api.client.get(f"{api.url}/health") as response:
+        assert response.status == 200
+        said = await response.json()
+    return said["status"], said["reasons"]
+
+
 async def test_a_call_names_no_successor_that_the_disk_refused(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = api.state.inference._journal
+    journal = api.state.of(Inference)._journal
 
     async def busy(_request: web.Request) -> web.StreamResponse:
         monkeypatch.setattr(journal, "_append", lambda _line: (_ for _ in ()).throw(OSError(28, "no space")))
@@ -210,7 +254,7 @@ async def test_a_call_names_no_successor_that_the_disk_refused(
 async def test_without_routes_to_believe_in_nobody_takes_over(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener = api.state.inference._knowledge._routes._listener
+    listener = api.state.of(Inference)._knowledge._routes._listener
 
     async def busy(_request: web.Request) -> web.StreamResponse:
         monkeypatch.setattr(type(listener), "age_s", property(lambda self: 30.1 if self is listener else 0.0))
@@ -229,7 +273,7 @@ async def test_without_routes_to_believe_in_nobody_takes_over(
 async def test_a_close_that_the_disk_refused_is_written_later(
     api: Api, world: World, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = api.state.inference._journal
+    journal = api.state.of(Inference)._journal
     real = journal._append
     monkeypatch.setattr(
         journal,

@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 
 from models.base.clock import utc_now
+from models.domain.fleet.instances.credentials import serving_key
+from models.domain.fleet.instances.state import DesiredStatus, InstanceStatus
 from models.domain.identity.roles import Role
 from models.domain.inference.records import InferenceOutcome, UsageSource
-from models.domain.instances.credentials import serving_key
-from models.domain.instances.state import DesiredStatus, InstanceStatus
 from models.settings import Settings
 from models.settings.derived import installation_key
 from tests.inference.model_server import OPENAI_ERROR, ModelServer, breaking_body, model_server, refusing

@@ -9,15 +9,13 @@ from sqlalchemy import create_engine
 from sqlmodel import Session, SQLModel, col, select, update
 
 from models.base.clock import utc_now
-from models.base.ids import new_id
-from models.domain.identity.api_keys import new_api_key
+from models.domain.fleet.instances.state import InstanceStatus
 from models.domain.identity.roles import Role
-from models.domain.instances.state import AgentPhase, InstanceStatus, WorkerStatus
 from models.repositories.urls import driver_url
-from models.tables.catalog import LlmModel, Provider
-from models.tables.identity import ApiKey, Membership, Organization, User
+from models.tables.fleet.instances import Instance, InstanceLiveness
+from models.tables.identity import ApiKey, Membership
 from models.tables.inference import InferenceRequest, InferenceResult
-from models.tables.instances import Instance, InstanceLiveness
+from tests.factories import fleet, identity
 
 MODEL = "example/echo-1b"
 
@@ -39,59 +37,34 @@ class World:
 
     def __init__(self, admin_url: str) -> None:
         self._engine = create_engine(driver_url(admin_url), pool_pre_ping=True)  # tests take the database away
-        self.provider_id = new_id()
-        self.model_id = new_id()
-        self._add(
-            Provider(id=self.provider_id, code="mock", name="Mock", is_active=True),
-            LlmModel(id=self.model_id, code="echo", name="Echo", model_id=MODEL),
-        )
+        provider, model = fleet.provider("mock"), fleet.model("echo", model_id=MODEL)
+        self._add(provider, model)
+        self.provider_id, self.model_id = provider.id, model.id
         self.tenant = self.add_tenant("first")
 
     def close(self) -> None:
         self._engine.dispose()
 
     def add_tenant(self, name: str, role: Role = Role.USER, scopes: list[str] | None = None) -> Tenant:
-        key = new_api_key()
-        tenant = Tenant(new_id(), new_id(), new_id(), key.plaintext)
-        self._add(
-            User(id=tenant.user_id, username=name, email=f"{name}@example.org"),
-            Organization(id=tenant.organization_id, name=name, slug=name),
-        )
-        self._add(Membership(organization_id=tenant.organization_id, user_id=tenant.user_id, role=role))
-        self._add(
-            ApiKey(
-                id=tenant.api_key_id,
-                organization_id=tenant.organization_id,
-                user_id=tenant.user_id,
-                name=name,
-                key_prefix=key.shown_prefix,
-                key_hash=key.hash,
-                scopes=scopes or [],
-            )
-        )
-        return tenant
+        user = identity.user(username=name, email=f"{name}@example.org")
+        organization = identity.organization(name)
+        self._add(user, organization)
+        self._add(Membership(organization_id=organization.id, user_id=user.id, role=role))
+        return self._add_key(organization.id, user.id, name, scopes or [])
 
     def add_key(self, tenant: Tenant, name: str) -> Tenant:
         """The same user of the same organization, by another key."""
-        key = new_api_key()
-        api_key_id = new_id()
-        self._add(
-            ApiKey(
-                id=api_key_id,
-                organization_id=tenant.organization_id,
-                user_id=tenant.user_id,
-                name=name,
-                key_prefix=key.shown_prefix,
-                key_hash=key.hash,
-                scopes=[],
-            )
-        )
-        return Tenant(tenant.organization_id, tenant.user_id, api_key_id, key.plaintext)
+        return self._add_key(tenant.organization_id, tenant.user_id, name, [])
+
+    def _add_key(self, organization_id: UUID, user_id: UUID, name: str, scopes: list[str]) -> Tenant:
+        key, plaintext = identity.api_key(organization_id, user_id, name=name, scopes=scopes)
+        self._add(key)
+        return Tenant(organization_id, user_id, key.id, plaintext)
 
     def add_model(self, code: str, model_id: str, *, is_active: bool = True) -> UUID:
-        identifier = new_id()
-        self._add(LlmModel(id=identifier, code=code, name=code, model_id=model_id, is_active=is_active))
-        return identifier
+        row = fleet.model(code, model_id=model_id, is_active=is_active)
+        self._add(row)
+        return row.id
 
     def add_instance(
         self,
@@ -106,35 +79,17 @@ class World:
         capabilities: dict[str, Any] | None = None,
     ) -> UUID:
         organization_id = (tenant or self.tenant).organization_id
-        instance_id = new_id()
-        instance = Instance(
-            id=instance_id,
-            organization_id=organization_id,
-            provider_id=self.provider_id,
-            provider_code="mock",
-            model_id=self.model_id,
-            status=status,
-            generation=generation,
-            endpoint_host="127.0.0.1",
-            endpoint_port=port,
-        )
-        liveness = InstanceLiveness(
-            instance_id=instance_id,
-            organization_id=organization_id,
-            generation=generation,
-            worker_status=WorkerStatus.READY,
-            phase=AgentPhase.SERVING,
-            worker_model_id=announced,
-            queue_depth=queue_depth,
+        instance = fleet.instance(
+            organization_id, self.provider_id, status, model_id=self.model_id, generation=generation,
+            endpoint_host="127.0.0.1", endpoint_port=port,
+        )  # fmt: skip
+        liveness = fleet.serving(
+            instance, announced, queue_depth=queue_depth, last_heartbeat_at=utc_now() - timedelta(seconds=silent_s),
             report={} if capabilities is None else {"capabilities": capabilities},
-            last_heartbeat_at=utc_now() - timedelta(seconds=silent_s),
-        )
-        with Session(self._engine) as session:
-            session.add(instance)
-            session.flush()
-            session.add(liveness)
-            session.commit()
-        return instance_id
+        )  # fmt: skip
+        self._add(instance)
+        self._add(liveness)
+        return instance.id
 
     def change_instance(self, instance_id: UUID, **values: Any) -> None:
         with Session(self._engine) as session:
@@ -161,6 +116,6 @@ class World:
             return list(session.exec(select(InferenceResult)))
 
     def _add(self, *rows: SQLModel) -> None:
-        with Session(self._engine) as session:
+        with Session(self._engine, expire_on_commit=False) as session:
             session.add_all(rows)
             session.commit()

@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 
 from activities.adapters.local import LocalCompute
-from tests.node.control_plane import SERVING_KEY, ControlPlane, running_control_plane
+from tests.fakes.control_plane import ControlPlane, running_control_plane
 from tests.node.creating import compute
-from tests.node.machine import NodeMachine, processes_of, until
+from tests.node.machine import INTERVAL_S, SERVING_KEY, NodeMachine, processes_of, until
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _no_process_left_behind(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 async def plane() -> AsyncIterator[ControlPlane]:
-    async with running_control_plane() as control_plane:
+    async with running_control_plane(interval_s=INTERVAL_S) as control_plane:
         yield control_plane
 
 
@@ -55,7 +55,7 @@ def local(folder: Path) -> LocalCompute:
 
 @pytest.fixture(scope="module")
 async def module_plane() -> AsyncIterator[ControlPlane]:
-    async with running_control_plane() as control_plane:
+    async with running_control_plane(interval_s=INTERVAL_S) as control_plane:
         yield control_plane
 
 

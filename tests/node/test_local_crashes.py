@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +20,17 @@ from tests.node.creating import INSTALLATION, INSTANCE, boot, compute, spec
 from tests.node.machine import living, processes_of, until
 from tests.patience import GIVE_UP_S
 
-STEPS_AT_MOST = 60
+STEPS = 60
 IN_STRIDES_OF = {"create": 6, "delete": 7, "reinstall": 17, "restart": 11}
 """A kill at every so many steps, to take seconds. After a change to the adapter set them to 1 once: that takes two minutes."""
+
+
+def kill_points(first: int, job: str) -> Iterator[int]:
+    """Where to kill it, ever later until it gets through: each look at what it waits for is a step, and on a machine that is busy
+    there are many.
+    """
+    yield from range(first, STEPS, IN_STRIDES_OF[job])
+    yield from (STEPS * 2**times for times in range(8))
 
 
 async def in_a_process(folder: Path, job: str, step: int) -> bool:
@@ -56,7 +65,7 @@ async def running(local: LocalCompute, machine_id: str) -> Machine:
 
 class TestKilledAnywhere:
     async def test_while_creating(self, folder: Path) -> None:
-        for step in range(3, STEPS_AT_MOST, IN_STRIDES_OF["create"]):
+        for step in kill_points(3, "create"):
             here = folder / f"step-{step}"
             through = await in_a_process(here, "create", step)
             local = compute(here)
@@ -73,7 +82,7 @@ class TestKilledAnywhere:
         pytest.fail("the create never got through")
 
     async def test_while_deleting(self, folder: Path) -> None:
-        for step in range(4, STEPS_AT_MOST, IN_STRIDES_OF["delete"]):
+        for step in kill_points(4, "delete"):
             here = folder / f"step-{step}"
             local = compute(here)
             made = await local.create(spec(), boot())
@@ -94,7 +103,7 @@ class TestKilledAnywhere:
 
     @pytest.mark.parametrize("job", ["reinstall", "restart"])
     async def test_while_changing_the_agent(self, folder: Path, job: str) -> None:
-        for step in range(9, STEPS_AT_MOST, IN_STRIDES_OF[job]):
+        for step in kill_points(9, job):
             here = folder / f"step-{step}"
             local = compute(here)
             made = await local.create(spec(), boot())

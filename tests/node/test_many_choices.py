@@ -7,8 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.node.control_plane import SERVING_KEY
-from tests.node.machine import MODEL_ID, NodeMachine
+from tests.node.machine import MODEL_ID, SERVING_KEY, NodeMachine
 from tests.node.test_serving import chat, events, post
 
 PROMPTS = [f"{number} sheep and a wolf" for number in range(5)]

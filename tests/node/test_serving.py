@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.node.control_plane import BOOTSTRAP_TOKEN, SERVING_KEY, WORKER_TOKEN, ControlPlane
-from tests.node.machine import MODEL_ID, NodeMachine, until
+from tests.fakes.control_plane import ControlPlane
+from tests.node.machine import BOOTSTRAP_TOKEN, MODEL_ID, SERVING_KEY, WORKER_TOKEN, NodeMachine, until
 
 PLANTED_PROMPT = "xylophone-marmalade-9471"
 LONG = {"max_tokens": 900, "ignore_eos": True, "temperature": 0}
@@ -236,7 +236,7 @@ def ask(node: NodeMachine, body: dict[str, Any]) -> socket.socket:
 
 
 def figures(plane: ControlPlane) -> tuple[int, int]:
-    body = plane.heartbeats[-1].body
+    body = plane.beats[-1].body
     return body["slots_busy"], body["queue_depth"]
 
 

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 
 from activities.adapters.local.model_files import resolve_model_file
-from tests.node.control_plane import SERVING_KEY, ControlPlane, running_control_plane
+from tests.fakes.control_plane import ControlPlane, running_control_plane
 from tests.node.gguf_template import TOOLS, with_template
-from tests.node.machine import MODEL_FILE, NodeMachine, until
+from tests.node.machine import MODEL_FILE, SERVING_KEY, NodeMachine, until
 from tests.node.test_serving import chat, events, post
 
 CHAT = "/v1/chat/completions"
@@ -134,7 +134,7 @@ async def test_what_a_model_can_do_is_in_its_heartbeats(
     module_plane: ControlPlane,
 ) -> None:
     for plane, session, has_tools in ((tools_plane, tools_client, True), (module_plane, client, False)):
-        first = next(beat for beat in plane.heartbeats if beat.body["status"] == "ready")
+        first = next(beat for beat in plane.beats if beat.body["status"] == "ready")
         expected = {"tools": has_tools, "vision": False, "audio": False, "max_model_len": 1024}
         assert first.body["metadata"]["capabilities"] == expected
         async with session.get("/v1/models") as response:

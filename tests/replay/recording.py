@@ -1,6 +1,6 @@
 """For the tests that drive real workflows: keep the history of a scenario once, when asked to.
 
-    RECORD_HISTORIES=1 make test          (or one test file: pytest tests/workflow/test_instances.py)
+    RECORD_HISTORIES=1 make test          (or one test file: pytest tests/workflow/fleet/test_instances.py)
 
 Without the variable nothing is written; with it, what is already recorded stays as it is.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
+from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import History
 from temporalio.client import WorkflowHistory
@@ -12,7 +13,7 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.worker import Replayer
 
 from activities.runtime.codec import WORKFLOW_FIELD, EncryptionCodec
-from activities.runtime.converter import ACTIVITY_FIELD, MODEL_FIELD
+from activities.runtime.converter import ACTIVITY_FIELD, MODEL_FIELD, wire_name
 from activities.runtime.plugin import platform_plugin
 from tests.replay.recording import KEPT_SEALED, SEALED
 from tests.servers import TEST_CODEC_KEY
@@ -37,6 +38,26 @@ async def test_every_recorded_history_replays() -> None:
                 "Guard the change with workflow.patched(...), or, when no such run can exist any more:\n"
                 f"    python -m workers.record withdraw {name} --patch ID --reason '...'"
             )
+
+
+def test_every_model_goes_by_the_name_it_was_recorded_under() -> None:
+    """A call that was ordered before an upgrade is carried out after it, and what names no model of ours is refused."""
+    recorded = {
+        payload.metadata[MODEL_FIELD].decode()
+        for root in (record.HISTORIES, SEALED)
+        for _, history in record.histories(root)
+        for event in history.events
+        for payload in payloads_in(event)
+        if MODEL_FIELD in payload.metadata
+    }
+    assert len(recorded) > 20, "the search finds nothing any more"
+    assert recorded - {wire_name(model) for model in models_under(BaseModel)} == set()
+
+
+def models_under(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from models_under(each)
 
 
 def sealed_histories() -> list[WorkflowHistory]:

@@ -1,6 +1,7 @@
 """Transactions of one statement: whose rows they see, and what becomes of them when connections die."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from models.base.errors import ServiceUnavailable
 from models.base.ids import new_id
 from models.repositories.database import Database, Query
+from models.repositories.identity.session_limits import SessionLimits
 from models.settings.derived import OWNER_ROLE, as_owner
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
@@ -85,6 +87,35 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_behind(database: TestDa
     await reader.close()
 
 
+async def test_one_that_is_cancelled_while_it_connects_hangs_up() -> None:
+    """Half a connection holds a place at the server, and the end of its database, for as long as PostgreSQL waits for a password."""
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await reader.read()
+        hung_up.set()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    database = Database(f"postgresql://somebody:secret@127.0.0.1:{port}/any", pool_size=1)
+    gc.disable()  # which would find it some time
+    try:
+        waiting = asyncio.create_task(transact(database, "SELECT 1"))
+        async with asyncio.timeout(GIVE_UP_S):
+            await asked.wait()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await hung_up.wait()
+    finally:
+        gc.enable()
+        server.close()
+        await database.close()
+
+
 async def test_where_no_server_listens_it_is_unavailable() -> None:
     nowhere = Database("postgresql://nobody@127.0.0.1:1/nothing", pool_size=2)
     with pytest.raises(ServiceUnavailable, match="database"):
@@ -106,7 +137,7 @@ async def transact(database: Database, statement: str) -> None:
 
 @asynccontextmanager
 async def impatient(url: str) -> AsyncIterator[Database]:
-    database = Database(url, pool_size=1, lock_wait_s=0.2, application_name="reader")
+    database = Database(url, pool_size=1, limits=SessionLimits(lock_wait_s=0.2), application_name="reader")
     try:
         yield database
     finally:

@@ -12,7 +12,7 @@ import psycopg
 from tests.servers import TestDatabase
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ("activities", "api", "cli", "models", "workers", "workflows")
+PRODUCT = ("activities", "api", "delivery", "cli", "models", "workers", "workflows")
 MIGRATIONS = ROOT / "models" / "migrations" / "versions"
 CALL = re.compile(r"\b([a-z_0-9]+)\s*\(")
 
@@ -69,7 +69,7 @@ def test_every_function_is_called_by_the_product_or_by_the_database_itself(datab
     triggers = {name for name, _, is_trigger in rows if is_trigger}
     unused = functions.keys() - reachable(functions, triggers | rules | called_by_the_product())
     assert len(functions) > 20
-    assert not unused, f"nothing calls {sorted(unused)}: give each its caller, or drop it in a migration"
+    assert not unused, f"nothing calls {sorted(unused)}: give each its caller, or take its file away"
 
 
 def test_a_function_that_only_a_forgotten_one_calls_is_forgotten_too() -> None:

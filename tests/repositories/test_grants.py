@@ -1,4 +1,4 @@
-"""What each role may do is what `models/migrations/grants.py` says: asked of PostgreSQL, for everything that is there, both ways."""
+"""What each role may do is what tables and functions say where they are made: asked of PostgreSQL, for all that is there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 from psycopg import Connection, errors
 
 from models.migrations import upgrade
-from models.migrations.grants import FUNCTIONS, TABLES
+from models.migrations.functions import read_functions
 from models.settings.derived import DatabaseRole
+from models.tables import TABLES
+from models.tables.access import access_of
 from tests.servers import TestDatabase
 
 ROLES = list(DatabaseRole)
+OURS = {table.name: table for table in TABLES}
 
 # Effective rights: those of PUBLIC and of roles that this one is a member of count as its own.
 COLUMNS = """
@@ -53,8 +56,9 @@ def declared(database: TestDatabase, role: DatabaseRole) -> set[tuple[str, str, 
             if privilege == "SELECT":
                 all_columns.setdefault(table, []).append(column)
     expected = set()
-    for table, rights in TABLES[role].items():
-        for privilege, columns in rights.items():
+    for table in OURS.keys() & all_columns:
+        access = access_of(OURS[table])
+        for privilege, columns in (access.api if role is DatabaseRole.API else access.worker).items():
             of = ["*"] if privilege == "DELETE" else all_columns[table] if columns is None else columns
             expected |= {(table, column, privilege.value) for column in of}
     return expected
@@ -73,10 +77,10 @@ def test_tables_and_columns_are_granted_as_declared(module_database: TestDatabas
     assert sorted(expected - granted) == []
 
 
-def test_functions_are_executed_by_whom_the_table_names(module_database: TestDatabase) -> None:
+def test_functions_are_executed_by_whom_their_files_name(module_database: TestDatabase) -> None:
     with psycopg.connect(module_database.admin) as connection:
         found = connection.execute(FUNCTIONS_OF_OURS).fetchall()
-    assert {name: set(roles) for name, roles in found} == {name: set(roles) for name, roles in FUNCTIONS.items()}
+    assert {name: set(roles) for name, roles in found} == {one.name: set(one.executors) for one in read_functions()}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -93,7 +97,7 @@ def test_beyond_tables_there_is_a_connection_and_no_more(module_database: TestDa
         )
         assert row == (True, False, False, True, False)
         assert roles == [(role.value,)]
-        assert sequences.fetchall() == [], "say in grants.py who may use it"
+        assert sequences.fetchall() == [], "say where who may use it"
 
 
 def test_a_function_of_tomorrow_is_nobodys(database: TestDatabase) -> None:
@@ -136,7 +140,7 @@ def test_migrating_again_puts_rights_back_and_otherwise_touches_none(database: T
     upgrade(database.owner)
     for role in ROLES:
         assert effective(database, role) == declared(database, role)
-    test_functions_are_executed_by_whom_the_table_names(database)
+    test_functions_are_executed_by_whom_their_files_name(database)
     for role in ROLES:
         test_beyond_tables_there_is_a_connection_and_no_more(database, role)
 

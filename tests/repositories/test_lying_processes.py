@@ -14,7 +14,7 @@ from psycopg import Connection, errors
 
 from models.base.ids import new_id
 from models.domain.identity.principal import Principal
-from models.migrations.grants import FUNCTIONS
+from models.migrations.functions import read_functions
 from models.settings.derived import DatabaseRole
 from tests.factories.founded import founded
 from tests.servers import TestDatabase
@@ -108,6 +108,8 @@ OF_A_WORKER = (
     "UPDATE worker_tokens SET token_hash = 'mine'",
     "DELETE FROM inference_results",
     "DELETE FROM idempotency_keys",
+    "INSERT INTO schedules DEFAULT VALUES",
+    "UPDATE schedules SET is_paused = false",
     "SELECT change_password(%(user)s, %(id)s, 'known', 'mine')",
     "SELECT find_sign_in('admin')",
     "SELECT hold_maker_of_key(%(user)s, NULL, %(id)s, now())",
@@ -124,8 +126,13 @@ OF_A_WORKER = (
     "SELECT load_routes(NULL)",
     "SELECT note_heartbeat_intake(1)",
     "SELECT count_stuck_messages(0, 1)",
+    "SELECT count_unowned_machines()",
+    "INSERT INTO unowned_machines DEFAULT VALUES",
+    "DELETE FROM unowned_machines",
     "SELECT segment_cost_eur(now(), now(), 1, 1, 1)",
     "SELECT purge_inference_results()",
+    "SELECT count_alarms()",
+    "SELECT * FROM alarms",
 )
 OF_AN_API = (
     "SELECT payload FROM outbox",
@@ -144,10 +151,35 @@ OF_AN_API = (
     "SELECT postpone_outbox(%(id)s, 'X', 1)",
     "SELECT alarm_outbox(%(id)s)",
     "SELECT mark_stale_instances(0, 0)",
+    "SELECT doubt_unheard_agents(0, 1)",
+    "SELECT settle_instance_zone(%(id)s, 'sim-b')",
     "SELECT unfinished_instances(0)",
+    "SELECT instances_without_need('{}', 0)",
+    "SELECT unfinished_rows('instances', '{}', 0)",
+    "SELECT rows_without_need('instances', '{}', '{}', 0)",
+    "SELECT judge_machines('[]')",
+    "SELECT report_unowned_machine('cloud-mock', 'no_row', '{}')",
+    "SELECT settle_unowned_machine('cloud-mock', 'm-1', true)",
+    "SELECT read_schedules()",
+    "SELECT settle_schedule(%(id)s, 1, NULL, NULL)",
+    "SELECT drop_schedule(%(id)s, 1)",
+    "SELECT retire_schedules('instance', ARRAY[%(id)s]::uuid[])",
+    "SELECT order_scheduled(%(id)s, %(id)s, 'Instance', 'instance/x', 'instance_id', '{}', 'x')",
+    "DELETE FROM schedules",
+    "UPDATE schedules SET applied_digest = NULL",
+    "SELECT * FROM unowned_machines",
+    "SELECT * FROM machine_listings",
+    "UPDATE unowned_machines SET end_requested_at = now()",
+    "UPDATE installation SET sweep_mark = NULL",
     "SELECT purge_expired(0, 0)",
     "SELECT roll_up_samples(now())",
     "SELECT ensure_sample_partitions('system_samples', now())",
+    "SELECT forget_unreferred_blobs(0, 1)",
+    "SELECT known_blob_objects(ARRAY[%(id)s::uuid])",
+    "SELECT raise_alarm('X', 'x', %(id)s, NULL, NULL, NULL, NULL, '{}')",
+    "SELECT clear_alarm('X', 'x')",
+    "SELECT clear_alarms_of(%(id)s)",
+    "UPDATE alarms SET cleared_at = now()",
 )
 
 
@@ -196,10 +228,11 @@ def test_it_is_refused_for_want_of_the_right(
 
 
 def test_every_function_of_one_role_is_tried_by_the_other() -> None:
+    executors = {one.name: one.executors for one in read_functions()}
     tried = {DatabaseRole.WORKER: " ".join(OF_A_WORKER), DatabaseRole.API: " ".join(OF_AN_API)}
     for other, statements in tried.items():
-        assert {name for name, roles in FUNCTIONS.items() if roles and other not in roles} == {
-            name for name in FUNCTIONS if f"SELECT {name}(" in statements
+        assert {name for name, roles in executors.items() if roles and other not in roles} == {
+            name for name in executors if f"SELECT {name}(" in statements
         }
 
 
@@ -223,3 +256,23 @@ def test_a_transaction_of_one_organization_says_nothing_in_anothers_name(
             pytest.raises(errors.InsufficientPrivilege, match="row-level security"),
         ):
             connection.execute("SELECT append_event(%s, %s, 'instance.updated', '{}')", [stream, theirs])
+
+
+@pytest.mark.parametrize("role", ["worker", "api"])
+def test_an_event_is_numbered_in_no_stream_of_another_organization(
+    module_database: TestDatabase, principal: Principal, role: str
+) -> None:
+    """Written past `append_event`, as its own organization's, into another one's stream."""
+    stream, other = f"organization/{new_id()}", new_id()
+    with psycopg.connect(module_database.admin) as connection:
+        connection.execute("SET session_replication_role = replica")  # the organization is not there
+        connection.execute(
+            "INSERT INTO event_streams (stream, organization_id, last_seq) VALUES (%s, %s, 7)", [stream, other]
+        )
+    with taken_over(module_database, role, principal) as connection:
+        connection.execute(
+            "INSERT INTO events (stream, seq, organization_id, kind, data) VALUES (%s, -1, %s, 'mine', '{}')",
+            [stream, principal.organization_id],
+        )
+        with pytest.raises(errors.InsufficientPrivilege, match="another organization"):
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from models.base.clock import utc_now
+from models.contracts.fleet.owner_kinds import INSTANCE
 from models.contracts.outbox import DeliveryKind
+from models.domain.fleet.instances.state import InstanceStatus
 from models.domain.identity.principal import Principal
-from models.domain.instances.state import InstanceStatus
 from models.repositories import outbox, pulse
 from models.repositories.database import Database
 from models.tables.activity import ActionLog, Event
@@ -33,16 +34,17 @@ class Outbox:
     worker: Database
     api: Database
     principal: Principal
-    payload: dict[str, object] = field(default_factory=lambda: {"instance_id": str(uuid4())})
+    unknown: UUID = field(default_factory=uuid4)
+    """Of an instance that is not there."""
 
     def message(
         self, *, failing_for: timedelta | None = None, due_for: timedelta = timedelta(0), **columns: Any
     ) -> UUID:
         now = utc_now()
-        values = {"payload": self.payload, "failing_since": now - failing_for if failing_for else None, **columns}
+        values = {"failing_since": now - failing_for if failing_for else None, **columns}
         row = outbox.new(
-            organization_id=self.principal.organization_id, kind=DeliveryKind.START, workflow="Instance",
-            workflow_id="instance/x", payload={}, not_before=now - due_for,
+            INSTANCE, self.unknown, organization_id=self.principal.organization_id, kind=DeliveryKind.START, payload={},
+            now=now - due_for,
         )  # fmt: skip
         for name, value in values.items():
             setattr(row, name, value)
@@ -66,7 +68,7 @@ class Outbox:
 
     async def stuck(self) -> int:
         async with self.api.system() as session:
-            return await pulse.beat(session)
+            return (await pulse.beat(session)).stuck_messages
 
 
 @pytest.fixture
@@ -123,8 +125,8 @@ async def test_of_many_who_raise_it_at_once_one_does(box: Outbox) -> None:
 async def test_the_organization_reads_it_in_its_action_log(box: Outbox) -> None:
     instance = box.rows.instance(box.principal.organization_id, InstanceStatus.PROVISIONING)
     operation = box.rows.operation(instance)
-    payload = {"instance_id": str(instance.id), "operation_id": str(operation.id)}
-    message_id = box.message(failing_for=LONG, payload=payload, attempts=21)
+    payload = {"operation_id": str(operation.id)}
+    message_id = box.message(failing_for=LONG, payload=payload, resource_id=instance.id, attempts=21)
     await box.postpone(message_id)
     await box.alarm(message_id)
     log = box.rows.one(ActionLog)
@@ -141,8 +143,22 @@ async def test_the_organization_reads_it_in_its_action_log(box: Outbox) -> None:
 
 async def test_a_message_about_an_instance_that_is_gone_raises_it_too(box: Outbox) -> None:
     assert await box.alarm(box.message(failing_for=LONG))
-    assert box.rows.one(ActionLog).instance_id is None
-    assert box.rows.one(Event, kind="action_log.created").data["instance_ids"] == []
+    log = box.rows.one(ActionLog)
+    assert (log.instance_id, log.resource_kind, log.resource_id) == (None, "instance", box.unknown)
+    assert box.rows.one(Event, kind="action_log.created").data["instance_ids"] == [str(box.unknown)]
+
+
+async def test_a_message_about_anything_else_raises_it_too(box: Outbox) -> None:
+    await box.alarm(box.message(failing_for=LONG, resource_kind="gadget", workflow_id=f"gadget/{box.unknown}"))
+    log, event = box.rows.one(ActionLog), box.rows.one(Event, kind="action_log.created")
+    assert (log.instance_id, log.resource_kind, log.resource_id) == (None, "gadget", box.unknown)
+    assert event.data == {"ids": [str(log.id)], "gadget_ids": [str(box.unknown)]}
+
+
+async def test_a_message_of_a_process_of_before_raises_it_about_nothing(box: Outbox) -> None:
+    await box.alarm(box.message(failing_for=LONG, resource_kind=None, resource_id=None))
+    log, event = box.rows.one(ActionLog), box.rows.one(Event, kind="action_log.created")
+    assert (log.resource_kind, event.data) == (None, {"ids": [str(log.id)]})
 
 
 async def test_what_is_stuck_is_counted_until_it_is_delivered(box: Outbox) -> None:

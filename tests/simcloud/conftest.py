@@ -5,9 +5,9 @@ import aiohttp
 import orjson
 import pytest
 
+from tests.fakes.control_plane import ControlPlane, running_control_plane
 from tests.patience import GIVE_UP_S
 from tests.simcloud.cloud_process import CloudProcess, running_cloud
-from tests.simcloud.control_plane import ControlPlane, running_control_plane
 
 MODEL = "sim/echo-model"
 CLOCK_SKEW_S = "7"

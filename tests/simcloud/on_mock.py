@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from activities.adapters.mock import CloudClient, MockCompute
+from activities.adapters.mock import CloudClient, MockCompute, client
 from models.base.errors import AppError
 from models.ports.compute import Machine
 from tests.contract.compute_port import Fixtures
@@ -20,20 +20,24 @@ WINDOW_S = 0.2
 class OnMock(Fixtures):
     @pytest.fixture
     async def http(self) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
-            yield client
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as made:
+            yield made
 
     @pytest.fixture
     def compute_with(self, cloud: CloudProcess, http: httpx.AsyncClient) -> Callable[..., MockCompute]:
         def make(token: str = TOKEN, window_s: float = WINDOW_S, url: str = "") -> MockCompute:
-            client = CloudClient(http, base_url=url or cloud.url, token=SecretStr(token))
-            return MockCompute(client, consistency_window_s=window_s)
+            told = CloudClient(http, base_url=url or cloud.url, token=SecretStr(token))
+            return MockCompute(told, consistency_window_s=window_s)
 
         return make
 
     @pytest.fixture
     def compute(self, compute_with: Callable[..., MockCompute]) -> MockCompute:
         return compute_with()
+
+    @pytest.fixture
+    def pages_of_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(client, "PAGE", 2)
 
     @pytest.fixture
     def zone(self) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.control_plane import ControlPlane, running_control_plane, worker_token
 from tests.simcloud.cloud_process import CloudProcess
 from tests.simcloud.conftest import MODEL
-from tests.simcloud.control_plane import ControlPlane, running_control_plane
 from tests.simcloud.waiting import until
 
 Order = Callable[..., dict[str, Any]]
@@ -46,7 +46,7 @@ async def test_registers_and_reports_every_phase_at_once(
     assert phases == PHASES
     assert [beat.body["status"] for beat in plane.beats] == ["starting"] * 3 + ["ready"]
     last = plane.beats[-1]
-    assert last.token == plane.worker_token("i1")
+    assert last.token == worker_token("i1")
     assert (last.body["slots_total"], last.body["slots_busy"], last.body["queue_depth"]) == (2, 0, 0)
     assert last.body["boot_id"] == registered.body["boot_id"]
     assert {"mem_total_bytes", "cpu_usage_pct", "net_rx_bps"} <= set(last.body["metadata"]["system"])
@@ -63,7 +63,7 @@ async def test_goes_on_as_the_same_agent_after_the_cloud_was_killed(
     cloud.start()
     await until(lambda: len(plane.registered) == 2)
     after = plane.registered[1]
-    assert after.token == plane.worker_token("i1")
+    assert after.token == worker_token("i1")
     assert (after.body["worker_id"], after.body["nonce"]) == (before["worker_id"], before["nonce"])
     assert after.body["boot_id"] != before["boot_id"]
     await until(lambda: plane.beats[-1].body["boot_id"] == after.body["boot_id"])
@@ -72,11 +72,11 @@ async def test_goes_on_as_the_same_agent_after_the_cloud_was_killed(
 async def test_killed_before_register_was_answered_it_repeats_the_nonce(
     cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData
 ) -> None:
-    plane.answer_with = 503
+    plane.answer_with(503)
     create(cloud, order, user_data(plane, "i1"))
     await until(lambda: len(plane.attempts) > 1)
     cloud.kill()
-    plane.answer_with = None
+    plane.answer_with(200)
     cloud.start()
     await until(lambda: plane.registered)
     assert len({attempt.body["nonce"] for attempt in plane.attempts}) == 1
@@ -93,16 +93,34 @@ async def test_a_worker_token_that_is_no_longer_taken_gives_way_to_the_bootstrap
     plane.revoked.add("i1")
     cloud.start()
     await until(lambda: len(plane.registered) == 2)
-    assert [attempt.token for attempt in plane.attempts[1:]] == [plane.worker_token("i1"), "bootstrap-i1-1"]
+    assert [attempt.token for attempt in plane.attempts[1:]] == [worker_token("i1"), "bootstrap-i1-1"]
     assert plane.attempts[-1].body["nonce"] == plane.attempts[0].body["nonce"]
 
 
-async def test_a_refused_heartbeat_ends_the_agent(
+async def test_one_whose_heartbeat_is_refused_registers_again(
     shared_cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData
 ) -> None:
+    """Its control plane is of a time before it registered: only the bootstrap token is known there."""
     machine = create(shared_cloud, order, user_data(plane, "i1"))
     await serving(shared_cloud, machine)
     plane.revoked.add("i1")
+    await until(lambda: len(plane.registered) == 2)
+    assert [attempt.token for attempt in plane.attempts[1:]] == [worker_token("i1"), "bootstrap-i1-1"]
+    assert len({attempt.body["boot_id"] for attempt in plane.attempts}) == 1, "it has not started anew"
+    heard = len(plane.beats)
+    await until(lambda: len(plane.beats) > heard)
+    assert plane.beats[-1].body["status"] == "ready"
+    assert agent_of(shared_cloud, machine)["state"] == "running"
+
+
+@pytest.mark.parametrize("why", ["ended", "unheard"])
+async def test_a_refused_heartbeat_ends_the_agent(
+    shared_cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData, why: str
+) -> None:
+    """For good where it may not register any more, or is refused right after that."""
+    machine = create(shared_cloud, order, user_data(plane, "i1"))
+    await serving(shared_cloud, machine)
+    getattr(plane, why).add("i1")
     await until(lambda: agent_of(shared_cloud, machine)["state"] == "exited")
     heard = plane.requests
     await asyncio.sleep(0.8)
@@ -125,10 +143,14 @@ async def test_an_absent_control_plane_is_not_hammered_and_missed_for_long(
     machines = [create(shared_cloud, order, user_data(plane, f"i{number}")) for number in range(10)]
     for machine in machines:
         await serving(shared_cloud, machine)
-    plane.answer_with, before = 503, plane.requests
-    await asyncio.sleep(2.0)
-    assert plane.requests - before <= 10 * 5, "an agent tried more often than its back-off allows"
-    plane.answer_with = None
+    async with running_control_plane() as other:  # whose agent, which is answered, says how much time has passed
+        await serving(shared_cloud, create(shared_cloud, order, user_data(other, "answered")))
+        plane.answer_with(503)
+        before, others_before = plane.requests, other.requests
+        await until(lambda: other.requests - others_before >= 7)
+        tried, beats = plane.requests - before, other.requests - others_before
+    assert 7 * tried <= 10 * 5 * beats, "an agent tried more often than its back-off allows"
+    plane.answer_with(200)
     beaten = len(plane.beats)
     await until(lambda: len({beat.body["instance_id"] for beat in plane.beats[beaten:]}) == 10)
 
@@ -193,7 +215,7 @@ async def test_an_agent_that_falls_silent_comes_back_when_restarted(
     assert plane.requests <= heard + 1, "the restart of the cloud revived it"
     cloud.post(f"/v1/instances/{machine}/restart-agent", user_data=user_data(plane, "i1"))
     await until(lambda: len(plane.registered) == 2)
-    assert plane.registered[1].token == plane.worker_token("i1")
+    assert plane.registered[1].token == worker_token("i1")
 
 
 async def test_slow_start_and_drain(
@@ -234,7 +256,7 @@ async def test_user_data_that_makes_no_sense_leaves_a_machine_without_agent(
 async def test_no_secret_is_logged(cloud: CloudProcess, plane: ControlPlane, order: Order, user_data: UserData) -> None:
     machine = create(cloud, order, user_data(plane, "planted"))
     await serving(cloud, machine)
-    plane.revoked.add("planted")
+    plane.ended.add("planted")
     await until(lambda: agent_of(cloud, machine)["state"] == "exited")
     cloud.stop()
     log = cloud.log()

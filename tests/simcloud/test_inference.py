@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.fakes.control_plane import ControlPlane, serving_key
 from tests.simcloud.cloud_process import CloudProcess
 from tests.simcloud.conftest import MODEL
-from tests.simcloud.control_plane import ControlPlane
 from tests.simcloud.waiting import until
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "How are you today?"}]}
@@ -53,7 +53,7 @@ async def served(
     user_data: Callable[..., str],
 ) -> Served:
     machine = shared_cloud.post("/v1/instances", **order(user_data=user_data(plane, "i1")))["id"]
-    one = Served(shared_cloud, plane, session, machine, plane.serving_key("i1"))
+    one = Served(shared_cloud, plane, session, machine, serving_key("i1"))
     await until(lambda: any(beat.body["phase"] == "serving" for beat in plane.beats))
     return one
 

@@ -5,16 +5,19 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from activities.runtime.delivery import OutboxDelivery
 from activities.runtime.plugin import platform_plugin
+from delivery.outbox import OutboxDelivery
 from models.base.errors import ServiceUnavailable
+from models.contracts.fleet.owner_kinds import INSTANCE, OWNER_KINDS
 from models.contracts.outbox import DeliveryKind, OutboxMessage
+from models.contracts.owner_kinds import OwnerKinds
 from workers.embedded.ports import free_port
 
 
 async def test_an_engine_that_was_never_reached_is_unavailable() -> None:
     delivery = OutboxDelivery(
         await Client.connect(f"127.0.0.1:{free_port()}", lazy=True, plugins=[platform_plugin(None)]),
+        OwnerKinds(OWNER_KINDS),
         api_url="http://api.invalid",
     )
     instance_id, organization_id = uuid4(), uuid4()
@@ -32,4 +35,4 @@ async def test_an_engine_that_was_never_reached_is_unavailable() -> None:
         assert refused.value.code == "TEMPORAL_UNAVAILABLE"
         assert refused.value.retryable
     with pytest.raises(ServiceUnavailable):
-        await delivery.restart_owner(instance_id, organization_id, provider_code="mock")
+        await delivery.restart_owner(INSTANCE, instance_id, organization_id, provider_code="mock")

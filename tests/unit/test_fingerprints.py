@@ -9,6 +9,8 @@ from workers.fingerprints import REGENERATE, difference, fingerprints
 SOURCE = """
 from temporalio import workflow
 import asyncio, json
+from models.domain.things import FINAL, SENTENCES, is_over
+from models.contracts import ids
 from workflows import options
 
 async def helper(owner):
@@ -33,6 +35,9 @@ class Thing:
         await workflow.wait_condition(lambda: self.done)
         await workflow.wait_condition(lambda: self.done, timeout=options.WAIT)
         await asyncio.sleep(5)
+        if is_over(request.state) or request.state in FINAL or request.is_open():
+            await workflow.execute_child_workflow(Idle.run, id=ids.idle_id(request), **options.CHILD)
+        workflow.logger.info(f"{SENTENCES['over']}")
         workflow.continue_as_new(request)
 
 @workflow.defn
@@ -41,11 +46,43 @@ class Idle:
     async def run(self): ...
 """
 
+DOMAIN = '''
+from models.base.errors import AppError
+FINAL = frozenset({"over"})
+SOON = ("ending",)
+SENTENCES = {"over": "it is over"}
+UNUSED = 1
+
+def is_over(state):
+    """Whether nothing is left."""
+    return state in FINAL or _soon(state)
+
+def _soon(state):
+    return state in SOON
+
+def of_others(state):
+    return not state
+'''
+
+CONTRACTS = """
+def idle_id(request):
+    return f"idle/{request.id}"
+
+class Request:
+    def is_open(self):
+        return self.number > 0
+
+    def is_shown(self):
+        return True
+"""
+VOCABULARY = {"models/domain/things.py": DOMAIN, "models/contracts/ids.py": CONTRACTS}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "workflows").mkdir()
-    (tmp_path / "workflows" / "thing.py").write_text(SOURCE)
+    for path, text in {"workflows/thing.py": SOURCE, **VOCABULARY}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
     return tmp_path / "workflows"
 
 
@@ -66,9 +103,16 @@ def test_every_command_is_listed_in_source_order(folder: Path) -> None:
             "run: -> helper()",
             "run: timer(wait_condition)",
             "run: timer()",
+            "run: child(Idle.run, id=ids.idle_id(request), **options.CHILD)",
             "run: continue_as_new()",
         ],
         "workflows/thing.py::Idle": [],
+        "models/contracts/ids.py::Request.is_open": ["return self.number > 0"],
+        "models/contracts/ids.py::idle_id": ["return f'idle/{request.id}'"],
+        "models/domain/things.py::FINAL": ["frozenset({'over'})"],
+        "models/domain/things.py::SOON": ["('ending',)"],
+        "models/domain/things.py::_soon": ["return state in SOON"],
+        "models/domain/things.py::is_over": ["return state in FINAL or _soon(state)"],
     }
 
 
@@ -82,6 +126,7 @@ def test_every_command_is_listed_in_source_order(folder: Path) -> None:
         ("two-steps", "three-steps"),
         (", timeout=options.WAIT", ""),
         ("        await asyncio.sleep(5)\n", ""),
+        ("id=ids.idle_id(request)", "id=str(request)"),
         ('    await owner.project("x")\n', '    await owner.project("x")\n    await workflow.sleep(1)\n'),
         ("@workflow.defn\nclass Idle", "class Idle"),
     ],
@@ -114,3 +159,39 @@ def test_two_commands_that_change_places_are_seen(folder: Path) -> None:
     before = fingerprints(folder)
     (folder / "thing.py").write_text(SOURCE.replace(sleep, "").replace(helped, sleep + helped))
     assert difference(before, fingerprints(folder))
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("models/domain/things.py", "return state in FINAL or", "return state not in FINAL or"),
+        ("models/domain/things.py", '{"over"}', '{"over", "gone"}'),
+        ("models/domain/things.py", '("ending",)', '("ending", "late")'),
+        ("models/domain/things.py", "return state in SOON", "return state not in SOON"),
+        ("models/contracts/ids.py", "idle/{", "idler/{"),
+        ("models/contracts/ids.py", "self.number > 0", "self.number >= 0"),
+    ],
+)
+def test_a_change_of_what_is_decided_by_is_shown(folder: Path, path: str, old: str, new: str) -> None:
+    assert REGENERATE in after_edit(folder, path, old, new)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("models/domain/things.py", "Whether nothing is left", "Whether all is gone"),
+        ("models/domain/things.py", "it is over", "it has ended"),
+        ("models/domain/things.py", "return not state", "return bool(state)"),
+        ("models/domain/things.py", "UNUSED = 1", "UNUSED = 2"),
+        ("models/contracts/ids.py", "return True", "return False"),
+    ],
+)
+def test_other_changes_of_the_domain_are_not(folder: Path, path: str, old: str, new: str) -> None:
+    assert after_edit(folder, path, old, new) == ""
+
+
+def after_edit(folder: Path, path: str, old: str, new: str) -> str:
+    before = fingerprints(folder)
+    assert old in VOCABULARY[path]
+    (folder.parent / path).write_text(VOCABULARY[path].replace(old, new))
+    return difference(before, fingerprints(folder))

@@ -66,6 +66,8 @@ SECRET_NAMES = (
     HOME.admin_file.name, f"{HOME.admin_file.name}.pending", f"{HOME.admin_file.name}.new",
     *SECRETS_AND_STATE,
     *(f".{name}.x1_y2z3" for name in (KEY_FILE, POSTGRES_FILE, *SECRETS_AND_STATE)),  # as they are written
+    "quarterdeck-2026-01-31.tar.gz", ".quarterdeck-2026-01-31.tar.gz.partial",  # a backup under its documented name
+    "backup.partial/database/roles.sql", "restore.files/database/roles.sql",
     f".quarterdeck/{KEY_FILE}", ".quarterdeck/postgres/data/base/1", ".quarterdeck/logs/api.log",
 )  # fmt: skip
 ANYWHERE = ("", "deploy/", "api/", "models/settings/x/", "homes/second/instances/m-1/")

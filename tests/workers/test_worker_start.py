@@ -114,7 +114,7 @@ def worker(home: Path, temporal: str, database_url: str, *arguments: str, **sett
 
 def test_a_provider_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     lines = worker(tmp_path, "127.0.0.1:1", "postgresql://x:y@127.0.0.1:1/z", "--provider", "bogus")
-    assert lines == ["quarterdeck: no such queue or provider: bogus; known: orchestration, records, mock, local"]
+    assert lines == ["quarterdeck: no such queue or provider: bogus; known: orchestration, records, local, mock"]
 
 
 def test_in_production_a_worker_is_not_given_the_way_to_everything(tmp_path: Path) -> None:

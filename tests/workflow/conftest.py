@@ -9,22 +9,30 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.runtime.plugin import platform_plugin
 from tests.servers import TEST_CODEC_KEY, TestDatabase
-from tests.workflow.instance_world import InstanceWorld, instance_world
+from tests.workflow.fleet.instance_world import InstanceWorld, instance_world
 from workers.embedded.temporal import TemporalServer, binary
 
 
 @pytest.fixture
-async def world(database: TestDatabase, request: pytest.FixtureRequest) -> AsyncIterator[InstanceWorld]:
-    """On a server of its own: rows keep real time, and a clock that another test moved on would run far ahead of it."""
-    environment = await WorkflowEnvironment.start_time_skipping(
+async def environment() -> AsyncIterator[WorkflowEnvironment]:
+    """A server of the test's own, which skips time when it is told to."""
+    made = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=binary("temporal-test-server"), plugins=[platform_plugin(TEST_CODEC_KEY)]
     )
     try:
-        async with instance_world(database, environment) as made:
-            yield made
-            await _keep_histories(made, request)
+        yield made
     finally:
-        await environment.shutdown()
+        await made.shutdown()
+
+
+@pytest.fixture
+async def world(
+    database: TestDatabase, environment: WorkflowEnvironment, request: pytest.FixtureRequest
+) -> AsyncIterator[InstanceWorld]:
+    """On a server of its own: rows keep real time, and a clock that another test moved on would run far ahead of it."""
+    async with instance_world(database, environment) as made:
+        yield made
+        await _keep_histories(made, request)
 
 
 @pytest.fixture

@@ -43,12 +43,13 @@ from activities.runtime.line_limit import PER_MINUTE
 from activities.runtime.refusal import CODE as PAYLOAD_REFUSED
 from models.base.errors import ProviderUnavailable
 from models.base.ids import new_id
-from models.contracts.instances import Observed
+from models.contracts.fleet.instances import Observed
+from models.contracts.fleet.owner_kinds import INSTANCE
 from models.contracts.task_queues import TaskQueue
-from models.domain.instances.state import Edge
+from models.domain.fleet.instances.state import Edge
 from models.ports.compute import MachineState
 from tests.patience import GIVE_UP_S
-from tests.workflow.instance_world import COMPUTE_QUEUE, InstanceWorld
+from tests.workflow.fleet.instance_world import COMPUTE_QUEUE, InstanceWorld
 from workers.embedded.temporal import TemporalServer
 from workers.provoked_lines import few_provoked_lines
 
@@ -325,7 +326,9 @@ async def closed(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus | 
 async def comes_back(world: InstanceWorld, instance_id: UUID) -> None:
     """As the sweeper has it do."""
     await closed(world.handle(instance_id))
-    assert await world.delivery.restart_owner(instance_id, world.principal.organization_id, provider_code="mock")
+    assert await world.delivery.restart_owner(
+        INSTANCE, instance_id, world.principal.organization_id, provider_code="mock"
+    )
 
 
 async def asks_again(attacker: Attacker, instance_id: UUID, watch: str) -> None:
@@ -386,7 +389,7 @@ async def test_a_squatted_owner_ends_and_the_real_one_takes_its_place(attacker: 
     ordered = await world.deploy(deliver=False)
     await refused(await attacker.start("Instance", f"instance/{ordered.instance_id}", clear({})))
     assert await world.delivery.restart_owner(
-        ordered.instance_id, world.principal.organization_id, provider_code="mock"
+        INSTANCE, ordered.instance_id, world.principal.organization_id, provider_code="mock"
     )
     await world.become_ready(ordered.instance_id)
     async with world.beating(ordered.instance_id):

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowExecutionDescription
 from models.contracts.search_attributes import ORG_ID, PROVIDER, RESOURCE_ID, RESOURCE_KIND, SURFACE
 from models.repositories import outbox
 from tests.patience import GIVE_UP_S
-from tests.workflow.instance_world import API_URL, InstanceWorld
+from tests.workflow.fleet.instance_world import API_URL, InstanceWorld
 from tests.workflow.test_sweeper import sweep
 
 
@@ -60,7 +60,7 @@ async def test_an_owner_that_comes_back_is_found_as_before_whoever_brought_it_ba
     await world.execute(
         "UPDATE installation SET intake_since = now() - interval '61 s', intake_seen_at = now() - interval '0 s'"
     )
-    assert (await sweep(world)).stale == 1
+    assert (await sweep(world)).found == {"stale": 1}
     await world.handle(instance_id).terminate("by mistake")
     async with world.database.system() as session:
         [message] = await outbox.claim(session, most=10, lease_s=30.0)

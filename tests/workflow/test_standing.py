@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -31,24 +32,26 @@ from temporalio.worker import Worker
 
 from activities.runtime.plugin import platform_plugin
 from models.base.errors import AppError
+from models.contracts.fleet.samples import UpkeepInput, UpkeepResult
 from models.contracts.rounds import RoundsInput
-from models.contracts.samples import UpkeepInput, UpkeepResult
 from models.contracts.search_attributes import RESOURCE_ID, RESOURCE_KIND
 from models.contracts.sweeper import SweepInput, SweepResult
 from models.contracts.task_queues import TaskQueue
-from models.contracts.workflow_ids import SAMPLES, SWEEPER
+from models.contracts.workflow_ids import SAMPLES, SCHEDULES, SWEEPER
 from tests.patience import GIVE_UP_S
 from tests.replay.recording import keep_history
 from tests.servers import TEST_CODEC_KEY
 from tests.workflow.details import current_details
-from workers import standing
+from workers import registry, standing
 from workers.embedded.temporal import TemporalServer, binary
+from workers.families.fleet import reconciling
 from workflows import options
 from workflows.lib.rounds import EPOCH, until_next
 from workflows.samples import SamplesWorkflow
 from workflows.sweeper import SweeperWorkflow
 
 RUNNING = WorkflowExecutionStatus.RUNNING
+OF_INSTALLATION = registry.standing_of([TaskQueue.ORCHESTRATION])
 
 
 class Rounds:
@@ -106,7 +109,7 @@ async def client(temporal_dev: TemporalServer) -> AsyncIterator[Client]:
     try:
         yield client
     finally:
-        for workflow_id in (SWEEPER, SAMPLES):
+        for workflow_id in (SWEEPER, SAMPLES, SCHEDULES):
             with suppress(RPCError):
                 await client.get_workflow_handle(workflow_id).terminate("the test is over")
         for schedule_id in standing.FORMER_SCHEDULES:
@@ -137,7 +140,8 @@ async def test_a_day_of_rounds_leaves_histories_of_bounded_size(skipping: Workfl
         started = await skipping.client.start_workflow(
             SamplesWorkflow.run, RoundsInput(is_endless=True), id=SAMPLES, task_queue=TaskQueue.ORCHESTRATION
         )
-        await skipping.sleep(timedelta(days=1))
+        for _ in range(24):  # hour by hour: no single call lasts
+            await skipping.sleep(timedelta(hours=1))
         runs = [events async for events in _runs(skipping.client, started)]
         await skipping.client.get_workflow_handle(SAMPLES).terminate("the test is over")
     a_day = timedelta(days=1) // options.UPKEEP_EVERY
@@ -208,8 +212,8 @@ async def test_a_failed_round_stands_on_the_page_of_the_workflow(skipping: Workf
 
 async def test_one_of_each_runs_however_often_it_is_looked_after(client: Client) -> None:
     for _ in range(2):
-        await asyncio.gather(*(standing.ensure_standing(client) for _ in range(3)))
-    for workflow_id in (SWEEPER, SAMPLES):
+        await asyncio.gather(*(standing.ensure_standing(client, OF_INSTALLATION) for _ in range(3)))
+    for workflow_id in (SWEEPER, SAMPLES, SCHEDULES):
         first = await client.get_workflow_handle(workflow_id).describe()
         assert first.status is RUNNING
         assert (await first.memo())["about"] == await first.static_summary()
@@ -225,13 +229,37 @@ async def _found(client: Client, query: str, number: int) -> bool:
     return len(running) == number
 
 
+def test_a_worker_sees_to_what_it_serves() -> None:
+    def ids(*queues: str) -> list[str]:
+        return [one.id for one in registry.standing_of(queues)]
+
+    assert ids("records") == []
+    assert ids("orchestration", "records") == [SWEEPER, SCHEDULES, SAMPLES]
+    assert ids("cloud-mock") == ["reconcile/cloud-mock"]
+    assert ids("runner@a", "orchestration") == ["reconcile/runner@a", SWEEPER, SCHEDULES, SAMPLES]
+
+
+async def test_a_worker_that_starts_has_its_provider_looked_at_once(client: Client) -> None:
+    """After a restore nobody waits for the next beat. Looking after it later asks for nothing."""
+    one = reconciling(f"cloud-{uuid4()}")
+    try:
+        for is_first in (True, False, True, False):
+            await standing.ensure_standing(client, [one], is_first=is_first)
+        handle = client.get_workflow_handle(one.id)
+        events = [event async for event in handle.fetch_history_events()]
+        signals = [each for each in events if each.HasField("workflow_execution_signaled_event_attributes")]
+        assert [each.workflow_execution_signaled_event_attributes.signal_name for each in signals] == ["look", "look"]
+    finally:
+        await client.get_workflow_handle(one.id).terminate("the test is over")
+
+
 @pytest.mark.parametrize("end", ["terminate", "cancel"])
 async def test_one_that_somebody_ends_is_back_by_itself(
     client: Client, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standing, "LOOK_EVERY_S", 0.2)
     rounds = Rounds()
-    background = asyncio.create_task(standing.keep_standing(client))
+    background = asyncio.create_task(standing.keep_standing(client, OF_INSTALLATION))
     try:
         async with workers(client, rounds):
             await until(lambda: _true(len(rounds.runs) == 1))
@@ -270,7 +298,7 @@ async def test_the_schedules_of_before_are_gone_after_an_upgrade(client: Client)
         return bool(old)
 
     await until(has_begun)
-    await standing.ensure_standing(client)
+    await standing.ensure_standing(client, OF_INSTALLATION)
     for schedule_id in standing.FORMER_SCHEDULES:
         with pytest.raises(RPCError) as refused:
             await client.get_schedule_handle(schedule_id).describe()

@@ -8,8 +8,9 @@ from models.contracts.rounds import RoundsInput
 from models.contracts.sweeper import SweepResult
 from models.contracts.task_queues import TaskQueue
 from models.contracts.workflow_ids import SWEEPER
+from models.repositories.sweeper_rows import SweeperRows
 from tests.replay.recording import keep_history
-from tests.workflow.instance_world import InstanceWorld
+from tests.workflow.fleet.instance_world import InstanceWorld
 from workflows.sweeper import SweeperWorkflow
 
 
@@ -34,10 +35,10 @@ async def test_a_silent_agent_is_told_of_once(real_time_world: InstanceWorld) ->
     await _listened(world, since_s=61, until_s=0)
     instance_id = await world.deploy_id()
     await world.become_ready(instance_id)
-    assert (await sweep(world)).stale == 0, "it spoke a moment ago"
+    assert (await sweep(world)).found.get("stale") is None, "it spoke a moment ago"
     await world.execute("UPDATE instance_liveness SET last_heartbeat_at = now() - interval '2 minutes'")
-    assert (await sweep(world, "one-silent")).stale == 1
-    assert (await sweep(world)).stale == 0
+    assert (await sweep(world, "one-silent")).found["stale"] == 1
+    assert (await sweep(world)).found.get("stale") is None
     [message] = await world.rows("SELECT payload ->> 'edge' AS edge FROM outbox WHERE kind = 'observed'")
     assert message["edge"] == "lost"
 
@@ -52,7 +53,27 @@ async def test_silence_counts_only_where_somebody_listened(
     await world.become_ready(instance_id)
     await world.execute("UPDATE instance_liveness SET last_heartbeat_at = now() - interval '1 hour'")
     await _listened(world, since_s=since_s, until_s=until_s)
-    assert (await sweep(world)).stale == 0
+    assert (await sweep(world)).found.get("stale") is None
+
+
+async def test_an_agent_that_is_unheard_since_we_listen_again_is_doubted_once(real_time_world: InstanceWorld) -> None:
+    """Nobody is taken for dead by that: its owner looks at the machine, and finds that it runs."""
+    world = real_time_world
+    instance_id = await world.deploy_id()
+    await world.become_ready(instance_id)
+    await world.execute("UPDATE instance_liveness SET last_heartbeat_at = now() - interval '20 s'")
+    await _listened(world, since_s=60, until_s=0)
+    assert (await sweep(world)).found.get("doubted") is None, "it has been heard of since"
+    await _listened(world, since_s=10, until_s=16)
+    assert (await sweep(world)).found.get("doubted") is None, "nobody listens"
+    await _listened(world, since_s=10, until_s=0)
+    assert await sweep(world, "one-unheard") == SweepResult(found={"doubted": 1})
+    assert (await sweep(world)).found.get("doubted") is None
+    [message] = await world.rows("SELECT payload ->> 'edge' AS edge FROM outbox WHERE kind = 'observed'")
+    assert message["edge"] == "unheard"
+    await _listened(world, since_s=0, until_s=0)
+    assert (await sweep(world)).found["doubted"] == 1, "we were away once more"
+    assert (await world.row(instance_id))["status"] == "ready"
 
 
 async def _listened(world: InstanceWorld, *, since_s: float | None, until_s: float | None) -> None:
@@ -116,3 +137,19 @@ async def _counts(world: InstanceWorld) -> dict[str, int]:
         "(SELECT count(*) FROM event_streams WHERE stream LIKE 'organization/%%') AS \"organization streams\""
     )
     return found
+
+
+async def test_a_kind_of_streams_is_kept_for_its_own_time(real_time_world: InstanceWorld) -> None:
+    world = real_time_world
+    organization = world.principal.organization_id
+    for stream in ("instance/a", "gadget/b"):
+        await world.rows("SELECT append_event(%s, %s, 'log', '{}')", stream, organization)
+    await world.execute("UPDATE events SET created_at = now() - interval '2 hours'")
+    day_s, rest = 86_400.0, {"instance": 3600.0}
+    await SweeperRows(world.database, events_kept_s=day_s, events_kept_by_stream=rest).purge()
+    assert [row["stream"] for row in await world.rows("SELECT stream FROM events")] == ["gadget/b"]
+    await SweeperRows(world.database, events_kept_s=3600.0, events_kept_by_stream={"gadget": day_s}).purge()
+    assert len(await world.rows("SELECT 1 FROM events")) == 1, "the longer time counts too"
+    await SweeperRows(world.database, events_kept_s=3600.0).purge()
+    assert not await world.rows("SELECT 1 FROM events")
+    assert len(await world.rows("SELECT 1 FROM event_streams")) == 2, "their numbers go on"

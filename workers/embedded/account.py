@@ -6,12 +6,19 @@ import pwd
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.embedded import named_exec
 from workers.embedded.errors import StartError
+from workers.embedded.finding import Finding
+
+WITHOUT_A_NAME = "PostgreSQL's initdb needs a user with a name, and this one has no entry in /etc/passwd"
+GIVE_A_NAME = "add an entry for it, run as a user that has one, or set QUARTERDECK_DATABASE_URL"
+NAMESPACE_TIMEOUT_S = 10.0
 
 OWN_USER = "quarterdeck-postgres"
 """Of nothing else: what runs as `nobody`, or as a user of other programs, could read and change the database's files."""
@@ -41,17 +48,31 @@ class Account:
 
     def can_reach(self, path: Path) -> bool:
         """Whether every folder above `path` lets this account through (permission bits; access lists are not read)."""
-        return all(self._may_search(folder.stat()) for folder in path.absolute().parents)
+        return self.first_closed(path) is None
 
-    def can_execute(self, path: Path) -> bool:
-        return self.can_reach(path) and self._may_search(path.stat())
+    def first_closed(self, path: Path) -> Path | None:
+        """The outermost folder above `path` that does not let this account through. Raises OSError, as `can_reach` does."""
+        above = reversed(path.absolute().parents)
+        return next((folder for folder in above if not self._has(stat.S_IXOTH, folder.stat())), None)
 
-    def _may_search(self, status: os.stat_result) -> bool:
-        if status.st_uid == self.uid:
-            return bool(status.st_mode & stat.S_IXUSR)
-        if status.st_gid == self.gid:
-            return bool(status.st_mode & stat.S_IXGRP)
-        return bool(status.st_mode & stat.S_IXOTH)
+    def can_read(self, path: Path) -> bool:
+        """A file: read it, and run it where its owner can. A folder: see what is in it. Raises OSError."""
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return True  # what it points to counts
+        runs = stat.S_IXOTH if status.st_mode & stat.S_IXUSR else 0
+        return self._has(stat.S_IROTH | runs, status)
+
+    def _has(self, rights: int, status: os.stat_result) -> bool:
+        """`rights` as the bits of others."""
+        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
+        return status.st_mode >> shift & rights == rights
+
+
+def known_account() -> Account | None:
+    """Whom PostgreSQL would run as, without making anything: None for ourselves, and where root has no such user yet."""
+    entry = _entry() if os.geteuid() == 0 else None
+    return None if entry is None else Account(entry.pw_uid, entry.pw_gid)
 
 
 def account_for_postgres() -> Account | None:
@@ -119,3 +140,34 @@ def _run(command: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         return "it took too long"
     return next(iter(result.stderr.strip().splitlines()), f"exit status {result.returncode}")[:200]
+
+
+def named_argv(argv: Sequence[str]) -> list[str]:
+    """The command line that runs `argv` under a name where we have none ourselves; otherwise as it is. Raises StartError."""
+    if has_a_name():
+        return list(argv)
+    try:
+        somebody = next(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0)
+    except StopIteration:
+        raise StartError(f"{WITHOUT_A_NAME}: {GIVE_A_NAME}") from None
+    return [sys.executable, "-I", "-S", named_exec.__file__, str(somebody), "--", *argv]
+
+
+def has_a_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
+
+
+def check_name() -> Iterator[Finding]:
+    """Nothing to be said where we have one."""
+    if has_a_name():
+        return
+    try:
+        subprocess.run(named_argv(["/bin/true"]), check=True, timeout=NAMESPACE_TIMEOUT_S)
+    except (StartError, OSError, subprocess.SubprocessError):
+        yield Finding("user", ok=False, text=WITHOUT_A_NAME, remedy=GIVE_A_NAME[0].upper() + GIVE_A_NAME[1:])
+    else:
+        yield Finding("user", ok=True, text=f"uid {os.geteuid()} has no name, and gets one where PostgreSQL needs it")

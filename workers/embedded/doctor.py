@@ -11,11 +11,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from workers.embedded import foreign_environment
+from workers.embedded.account import check_name
+from workers.embedded.clocks import check_clock_of_database
+from workers.embedded.disk_space import check_reserve
+from workers.embedded.finding import Finding
+from workers.embedded.limits import check_limits
+from workers.embedded.service_manager import check_service_manager
 
 if TYPE_CHECKING:
     from models.settings import Settings
@@ -38,17 +47,9 @@ MODULES = {
 """What is imported where, with what does not work without it; empty: nothing does."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    check: str
-    ok: bool
-    text: str
-    remedy: str = ""
-
-
-def doctor(*, as_json: bool) -> int:
-    """Prints one line per check. The exit status: 0 when all are well, 1 otherwise."""
-    findings = list(examine())
+def doctor(*, as_json: bool, left_out: Mapping[str, str]) -> int:
+    """Prints one line per check. The exit status: 0 when all are well, 1 otherwise. `left_out`: what was removed at the start."""
+    findings = list(examine(left_out))
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings]))  # noqa: T201
     else:
@@ -58,11 +59,14 @@ def doctor(*, as_json: bool) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-def examine() -> Iterator[Finding]:
+def examine(left_out: Mapping[str, str] = MappingProxyType({})) -> Iterator[Finding]:
     yield check_python()
+    yield from foreign_environment.check_imports(left_out)
     yield from check_modules()
+    yield from foreign_environment.check_files(os.environ)
     yield check_memory()
     yield check_clock()
+    yield from check_name()
     try:
         from models.settings import SettingsError, load_settings
     except ImportError as error:
@@ -75,9 +79,16 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding("settings", ok=True, text=f"{settings.environment}, home {settings.home}")
     yield check_home(settings.home)
+    yield from check_database_of_home(settings)
     yield check_disk(settings.home)
+    yield _check_served_instances(settings)
+    yield check_reserve(_nearest(settings.home))
+    yield from filter(None, (check_limits(), check_service_manager()))
+    yield from foreign_environment.check_proxies(settings, os.environ)
     yield from check_services(settings)
+    yield from check_clock_of_database(settings)
     yield from check_ports(settings)
+    yield from _check_machines(settings)
 
 
 def check_python() -> Finding:
@@ -130,8 +141,24 @@ def check_home(home: Path) -> Finding:
             check_folder(home)
         except NotPrivate as error:
             return Finding("home", ok=False, text=f"{error}, or choose another folder with QUARTERDECK_HOME")
+    else:
+        from workers.embedded.errors import StartError
+        from workers.embedded.home import refuse_folder_of_a_user
+
+        try:
+            refuse_folder_of_a_user(home)
+        except StartError as error:
+            return Finding("home", ok=False, text=str(error))
     writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     return Finding("home", writable, str(home), "It is not writable: choose another with QUARTERDECK_HOME")
+
+
+def check_database_of_home(settings: "Settings") -> Iterator[Finding]:
+    from workers.embedded.intact_check import check_intact, check_program
+
+    yield from check_intact(settings)
+    if settings.database_url is None:
+        yield from check_program()
 
 
 def check_disk(home: Path) -> Finding:
@@ -142,6 +169,13 @@ def check_disk(home: Path) -> Finding:
 def _nearest(home: Path) -> Path:
     """The home, or the folder nearest to it that we can see."""
     return next(path for path in (home, *home.parents) if os.access(path, os.F_OK))
+
+
+def _check_served_instances(settings: "Settings") -> Finding:
+    from models.settings.derived import instances_dir
+    from workers.embedded.dead_agents import check_served_instances
+
+    return check_served_instances(instances_dir(settings))
 
 
 def check_services(settings: "Settings") -> Iterator[Finding]:
@@ -156,7 +190,8 @@ def check_services(settings: "Settings") -> Iterator[Finding]:
     else:
         from models.settings.derived import temporal_endpoint
 
-        yield _reachable("temporal", *temporal_endpoint(settings), "QUARTERDECK_TEMPORAL_ADDRESS")
+        if not foreign_environment.has_proxy_to_temporal(settings):  # which a proxy reaches, or nobody
+            yield _reachable("temporal", *temporal_endpoint(settings), "QUARTERDECK_TEMPORAL_ADDRESS")
 
 
 def check_ports(settings: "Settings") -> Iterator[Finding]:
@@ -183,8 +218,17 @@ def check_ports(settings: "Settings") -> Iterator[Finding]:
             )
 
 
+def _check_machines(settings: "Settings") -> Iterator[Finding]:
+    """Nothing where what it needs is missing: that has been said."""
+    try:
+        from workers.embedded.unowned import check_machines
+    except ImportError:
+        return
+    yield from check_machines(settings)
+
+
 def _postgres_binary() -> str:
-    from workers.embedded.postgres_files import bundled_tree
+    from workers.embedded.postgres_program import bundled_tree
 
     return str(bundled_tree() / "bin" / "postgres")
 

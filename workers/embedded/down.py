@@ -5,7 +5,7 @@ import signal
 
 from models.settings import Settings
 from models.settings.derived import instances_dir
-from workers.embedded.home import Home, is_locked, locked, read_record
+from workers.embedded.home import Home, holds_lock, is_locked, locked, read_record
 from workers.embedded.instances import end_instances
 from workers.embedded.leftovers import end_leftovers, identity_from
 from workers.embedded.processes import end
@@ -20,9 +20,10 @@ def down(settings: Settings, *, instances: bool, as_json: bool = False) -> int:
     Raises StartError when `up` is just starting or stopping, or the home is another user's.
     """
     home = Home(settings.home)
-    record = read_record(home) or {}
-    supervisor = identity_from(record.get("supervisor"))
-    stopped = is_locked(home) and supervisor is not None and end(supervisor, signal.SIGTERM, STOP_TIMEOUT_S)
+    supervisor = identity_from((read_record(home) or {}).get("supervisor")) if is_locked(home) else None
+    if supervisor is not None and not holds_lock(home, supervisor.pid):
+        supervisor = None  # the record came with a copy: that of the original
+    stopped = supervisor is not None and end(supervisor, signal.SIGTERM, STOP_TIMEOUT_S)
     if home.path.is_dir():
         with locked(home):
             stopped = bool(end_leftovers(home)) or stopped

@@ -3,3 +3,7 @@
 
 class StartError(Exception):
     """The message is shown as it is: one line, no secret."""
+
+
+class NotReady(StartError):
+    """What was started neither ends nor becomes ready. `up` exits with 1. After the first line come the program's last ones."""

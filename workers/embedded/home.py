@@ -3,18 +3,52 @@
 import fcntl
 import json
 import os
+import pwd
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from models.base.private_files import NotPrivate, check_folder, read_private
 from models.settings.derived import KEY_FILE
 from workers.embedded.errors import StartError
 
 OPEN_TO_POSTGRES, PRIVATE = 0o711, 0o700
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder as the system knows it. A copy is another one, a folder that was renamed is the same.
+
+    A file system that is mounted again, after a restart of the machine, may have another `device`.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+    def is_same_folder(self, other: "Place") -> bool:
+        return (self.device, self.inode) == (other.device, other.inode)
+
+
+def place_of(folder: Path) -> Place:
+    """Raises OSError."""
+    found = folder.stat()
+    return Place(str(folder.resolve()), found.st_dev, found.st_ino)
+
+
+def place_from(content: object) -> Place | None:
+    """The place of a record; None for what is none."""
+    if not isinstance(content, Mapping):
+        return None
+    try:
+        return Place(str(content["path"]), int(content["device"]), int(content["inode"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -52,13 +86,17 @@ class Home:
 
 
 def open_home(path: Path) -> Home:
-    """The home, made if needed. For root it lets PostgreSQL's account pass through. Raises StartError."""
+    """The home, made if needed. For root it lets PostgreSQL's account pass through.
+
+    Raises StartError; for a folder that is somebody else's before anything is made.
+    """
     hint = "choose another folder with QUARTERDECK_HOME"
     try:
         if not path.exists():
+            refuse_folder_of_a_user(path)
             path.mkdir(parents=True)
             path.chmod(OPEN_TO_POSTGRES if os.geteuid() == 0 else PRIVATE)
-        _refuse_open_or_foreign(path)
+        refuse_open_or_foreign(path)
         with tempfile.TemporaryFile(dir=path):
             pass
         home = Home(path)
@@ -98,7 +136,27 @@ def is_locked(home: Home) -> bool:
     return False
 
 
-def _refuse_open_or_foreign(path: Path) -> None:
+def refuse_folder_of_a_user(path: Path) -> None:
+    """One `sudo` would leave a home that its user cannot open any more. Raises StartError."""
+    if os.geteuid() != 0:
+        return
+    folder = next(parent for parent in path.absolute().parents if os.access(parent, os.F_OK))
+    uid = folder.stat().st_uid
+    if uid != 0:
+        raise StartError(
+            f"{folder} belongs to another user ({_name_of(uid)}): run this as that user, not as root, "
+            "or choose another folder with QUARTERDECK_HOME"
+        )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def refuse_open_or_foreign(path: Path) -> None:
     """Whoever may write to a home says what is ended and with which key things are sealed."""
     try:
         check_folder(path)
@@ -107,13 +165,21 @@ def _refuse_open_or_foreign(path: Path) -> None:
 
 
 def _opened(home: Home, flags: int) -> int:
-    _refuse_open_or_foreign(home.path)
+    refuse_open_or_foreign(home.path)
     try:
         return os.open(home.lock_file, flags | os.O_CLOEXEC, 0o600)
     except PermissionError:
         raise StartError(
             f"{home.path} belongs to another user: run this as that user, or choose another folder with QUARTERDECK_HOME"
         ) from None
+
+
+def holds_lock(home: Home, pid: int) -> bool:
+    """Whether that process has the lock of this home open, as its `up` has for as long as it runs."""
+    try:
+        return any(Path(file.path).samefile(home.lock_file) for file in psutil.Process(pid).open_files())
+    except (OSError, psutil.Error):
+        return False
 
 
 def ensure_key(home: Home) -> None:
@@ -138,8 +204,9 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
-def write_record(home: Home, record: Mapping[str, object]) -> None:
-    write_private(home.run_record, json.dumps(record, indent=1) + "\n")
+def mark_of(home: Home) -> dict[str, object]:
+    """What a record says of the folder that it is of: a copy of the home has a copy of the record."""
+    return {"home": asdict(place_of(home.path))}
 
 
 def read_record(home: Home) -> dict[str, object] | None:

@@ -57,7 +57,7 @@ def _end(served: ServedInstance) -> None:
 
 def _agent_of(folder: Path) -> ServedInstance | None:
     lock = folder / LOCK_FILE
-    if not _is_held(lock):
+    if not is_held(lock):
         return None
     try:
         pid = int(json.loads(read_private(folder / STATUS_FILE))["pid"])
@@ -67,7 +67,8 @@ def _agent_of(folder: Path) -> ServedInstance | None:
     return ServedInstance(folder, pid) if holds else None
 
 
-def _is_held(lock: Path) -> bool:
+def is_held(lock: Path) -> bool:
+    """Whether an agent holds the lock: then it is alive. False where there is no such file."""
     with _opened(lock) as descriptor:
         if descriptor is None:
             return False

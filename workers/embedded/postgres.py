@@ -1,25 +1,21 @@
 """The embedded PostgreSQL server: one data directory with its port and superuser password, remembered beside it."""
 
-import hashlib
-import json
-import secrets
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from models.base.clock import utc_now
-from models.base.private_files import NotPrivate, read_private
-from models.settings.derived import EMBEDDED_DATABASE, EMBEDDED_SUPERUSER, POSTGRES_FILE, embedded_url
+from models.settings.derived import EMBEDDED_DATABASE, EMBEDDED_SUPERUSER, embedded_url
 from workers.embedded import postgres_files as files
+from workers.embedded import postgres_place, postgres_program
 from workers.embedded.account import Account, account_for_postgres
 from workers.embedded.errors import StartError
-from workers.embedded.home import write_private
+from workers.embedded.intact import refuse_lost_database, refuse_missing_data
 from workers.embedded.ports import free_port, is_free
-from workers.embedded.processes import ProcessSpec, end, identify
+from workers.embedded.processes import ProcessSpec, end
 
 IMMEDIATE_SHUTDOWN_S = 3.0
 
@@ -64,7 +60,7 @@ class PostgresServer:
         try:
             with psycopg.connect(self.url("postgres"), connect_timeout=2) as connection:
                 return connection.execute("SELECT 1").fetchone() is not None
-        except psycopg.OperationalError:
+        except psycopg.Error:  # of any kind: on a full disk the simplest query can fail in many ways
             return False
 
     def ensure_database(self, database: str = EMBEDDED_DATABASE) -> None:
@@ -80,45 +76,27 @@ def prepare(home: Path, overrides: Mapping[str, str] | None = None) -> PostgresS
     Raises StartError.
     """
     account = account_for_postgres()
-    tree = files.runnable_tree(account)
-    record_path = home / POSTGRES_FILE
-    record = _read_record(record_path)
+    record = postgres_place.read_record(home)
     if record is None:
-        record = {"folder": str(_new_folder(home, account)), "port": free_port(), "password": secrets.token_urlsafe(24)}
-    folder, port, password = Path(str(record["folder"])), int(str(record["port"])), str(record["password"])
+        refuse_lost_database(home)
+        record = postgres_place.new_record(home, account)
+    postgres_place.refuse_elsewhere(home, record, account)
+    folder = postgres_place.folder_of(home, record)
+    refuse_missing_data(home, record)
+    tree = postgres_program.runnable_tree(account)
+    if folder.parent == postgres_program.REACHABLE_ROOT:
+        postgres_program.make_reachable_root()
+    postgres_place.write_record(home, record)
+    postgres_place.claim(home, record)
     _clear_stale_pid_file(folder / "data")
     if account is not None:
         _take_over(folder, account)
     files.make_private_folder(folder, account)
     if not (folder / "data").exists():
-        files.initialise(tree, folder, account, password)
-    if not is_free(port):
-        port = free_port()
-    write_private(record_path, json.dumps({"folder": str(folder), "port": port, "password": password}))
-    return PostgresServer(tree, folder, account, port, password, overrides or {})
-
-
-def _read_record(path: Path) -> dict[str, object] | None:
-    try:
-        record = json.loads(read_private(path))
-    except FileNotFoundError:
-        return None
-    except NotPrivate as error:
-        raise StartError(str(error)) from None
-    except (OSError, ValueError) as error:
-        raise StartError(f"{path} cannot be read ({type(error).__name__}); it holds the database's password") from None
-    return dict(record)
-
-
-def _new_folder(home: Path, account: Account | None) -> Path:
-    """`<home>/postgres`, or a folder elsewhere that `account` reaches. An abandoned one is moved aside, never reused."""
-    folder = home / "postgres"
-    if account is not None and not account.can_reach(folder):
-        files.make_reachable_root()
-        folder = files.REACHABLE_ROOT / hashlib.sha256(str(home).encode()).hexdigest()[:16]
-    if (folder / "data").exists():
-        folder.rename(folder.with_name(f"{folder.name}.abandoned-{utc_now():%Y%m%dT%H%M%S}"))
-    return folder
+        files.initialise(tree, folder, account, record.password)
+    record = replace(record, port=record.port if is_free(record.port) else free_port(), is_initialised=True)
+    postgres_place.write_record(home, record)
+    return PostgresServer(tree, folder, account, record.port, record.password, overrides or {})
 
 
 def _take_over(folder: Path, account: Account) -> None:
@@ -134,11 +112,6 @@ def _clear_stale_pid_file(data: Path) -> None:
 
     A server of this very directory that still runs (its supervisor was killed) is ended; another process is left alone.
     """
-    pid_file = data / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return
-    identity = identify(pid, ("-D", str(data)))
-    if identity is None or not end(identity, signal.SIGINT, IMMEDIATE_SHUTDOWN_S):
-        pid_file.unlink(missing_ok=True)
+    server = postgres_place.server_of(data)
+    if server is None or not end(server, signal.SIGINT, IMMEDIATE_SHUTDOWN_S):
+        (data / "postmaster.pid").unlink(missing_ok=True)

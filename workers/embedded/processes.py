@@ -16,6 +16,7 @@ from workers.embedded.account import Account
 
 POLL_S = 0.02
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+LAST_BYTES = 65_536
 STARTTIME_AFTER_NAME = 19  # field 22 of /proc/PID/stat, counted after the name in brackets
 
 
@@ -157,10 +158,18 @@ def wait_until_ready(
 
 def last_line(log: Path, limit: int = 300) -> str:
     """The program's last words, without the name that it signs them with: they become part of a line of ours."""
-    try:
-        lines = log.read_text(errors="replace").splitlines()
-    except OSError:
+    lines = last_lines(log, 1)
+    if lines is None:
         return "no log"
-    return next(
-        (line.removeprefix("quarterdeck: ")[:limit] for line in reversed(lines) if line.strip()), "its log is empty"
-    )
+    return lines[0].removeprefix("quarterdeck: ")[:limit] if lines else "its log is empty"
+
+
+def last_lines(log: Path, count: int = 10) -> list[str] | None:
+    """The last lines that are not blank, in order; None where there is no log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LAST_BYTES))
+            text = file.read(LAST_BYTES).decode(errors="replace")
+    except OSError:
+        return None
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]

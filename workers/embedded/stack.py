@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.base.foreign_variables import environment_of_a_part
+from models.base.proxies import UnusableProxy
 from models.settings import ENV_PREFIX, Environment, Settings, derived
 from models.settings.derived import DatabaseRole
 from workers.embedded import postgres
@@ -15,7 +17,7 @@ from workers.embedded.home import Home
 from workers.embedded.part_logs import PartLogs
 from workers.embedded.ports import LOOPBACK, accepts, chosen_ports, free_port, obstacle
 from workers.embedded.postgres import PostgresServer
-from workers.embedded.postgres_files import bundled_tree
+from workers.embedded.postgres_program import bundled_tree
 from workers.embedded.processes import ProcessSpec
 from workers.embedded.supervisor import Part
 from workers.embedded.temporal import TemporalServer, binary
@@ -61,10 +63,15 @@ class Stack:
 
     def _refuse_unreachable_temporal(self) -> None:
         host, port = derived.temporal_endpoint(self.settings)
+        check = "QUARTERDECK_TEMPORAL_ADDRESS"
+        try:
+            proxy = derived.temporal_proxy(self.settings)
+        except UnusableProxy as error:
+            raise StartError(f"Temporal at {self.settings.temporal_address} cannot be reached: {error}") from None
+        if proxy is not None:
+            host, port, check = proxy.host, proxy.port, f"{check} and {proxy}, {proxy.address}"
         if not accepts(port, host, TEMPORAL_TIMEOUT_S):
-            raise StartError(
-                f"Temporal at {self.settings.temporal_address} cannot be reached; check QUARTERDECK_TEMPORAL_ADDRESS"
-            )
+            raise StartError(f"Temporal at {self.settings.temporal_address} cannot be reached; check {check}")
 
     def _refuse_missing_addresses(self) -> None:
         """In production nothing is derived, and no server of ours stands in. Raises SettingsError."""
@@ -148,11 +155,13 @@ class Stack:
         return ProcessSpec(name, command, self.logs.of_this_run(name), ROOT, environment)
 
     def environment(self) -> dict[str, str]:
-        """Ours, so that settings pass through, with absolute paths, and without any way into the database."""
+        """Ours, so that settings pass through, with absolute paths, and without any way into the database. Of others' variables
+        those of `models.base.foreign_variables`.
+        """
+        seen = environment_of_a_part(os.environ, own_database=not self.embeds_postgres)
         return {
-            **{name: value for name, value in os.environ.items() if name.upper() not in DATABASE_URLS},
+            **{name: value for name, value in seen.items() if name.upper() not in DATABASE_URLS},
             "QUARTERDECK_HOME": str(self.home.path),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "PYTHONUNBUFFERED": "1",
         }
 

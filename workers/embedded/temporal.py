@@ -44,13 +44,14 @@ class TemporalServer:
     def process(self, log: Path, cwd: Path) -> ProcessSpec:
         """How to run it. WAL with `synchronous=normal` keeps every commit over a kill -9 of the server.
 
-        The journal that is the default costs a sync per transaction and is several times slower.
+        The journal that is the default costs a sync per transaction and is several times slower. The file is named within its
+        folder, in which the server works: it puts the name into a URI as it is, where `#`, `?` and `%` mean something else.
         """
         persistence = (
             ()
             if self.database is None
             else (
-                "--db-filename", str(self.database),
+                "--db-filename", self.database.name,
                 "--sqlite-pragma", "journal_mode=wal",
                 "--sqlite-pragma", "synchronous=normal",
             )
@@ -68,8 +69,9 @@ class TemporalServer:
                 "--ui-disable-news-fetch", *codec, *persistence, *attributes, *dynamic,
             ),
             log=log,
-            cwd=cwd,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(cwd)},  # HOME: a user's own configuration file is not read
+            cwd=cwd if self.database is None else self.database.parent,
+            # HOME: a user's own configuration file is not read. USER: it gives up where a uid without an entry has none.
+            env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "USER": "quarterdeck"},
             stop_timeout_s=2.5,
         )  # fmt: skip
 

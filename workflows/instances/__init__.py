@@ -1,4 +1,7 @@
-"""The owner of an instance: `workflow.py` is the loop, one module per phase, `row.py` and `owner.py` what they share."""
+"""The owner of an instance: `workflow.py` says which phase acts, one module per phase, `owner.py` what they share.
+
+Its life, the same for every owner, is `workflows/lib/owner.py`.
+"""
 
 from workflows.instances.workflow import InstanceWorkflow
 

@@ -1,48 +1,101 @@
 """What every phase of an instance's life uses: the row as last seen, and the provider that its machine is at."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, Unpack
+from uuid import UUID
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
 
-from activities.machines import MachineActivities
+from activities.fleet.instances import InstanceActivities
+from activities.fleet.machines import MachineActivities
 from activities.pending_calls import PendingCallActivities
-from activities.runtime.failures import unwrap
 from models.base.errors import AppError
-from models.contracts.instances import InstanceInput, MachineRef, OperationChange
-from models.contracts.pending_calls import PendingCall
-from models.domain.instances.holds import refused_by_provider
-from models.domain.operations import OperationKind, OperationStatus
+from models.contracts.fleet.instances import (
+    Applied,
+    Frozen,
+    InstanceInput,
+    InstanceKey,
+    InstanceSnapshot,
+    MachineRef,
+    Projection,
+)
+from models.contracts.operations import Waiting
+from models.contracts.pending_calls import CallView, PendingCall
+from models.domain.fleet.instances.refusals import INSTANCE_NOT_FOUND
+from models.domain.fleet.instances.state import FINAL, DesiredStatus, Edge
+from models.domain.fleet.waits import FleetWait
+from models.domain.holds import refused_by_provider
 from models.ports.compute import Machine, MachineSpec
 from workflows import options, patches
-from workflows.instances.row import OwnedRow
+from workflows.instances.changes import Change
+from workflows.lib.owner import Owner
 
 A = TypeVar("A")
 R = TypeVar("R")
 
 
-def failed(kind: OperationKind, code: str, message: str) -> OperationChange:
-    """The end of the open operations of a kind, and why."""
-    return OperationChange(kind=kind, status=OperationStatus.FAILED, error_code=code, error_message=message)
-
-
-class InterruptedByTermination(Exception):
-    """A provider call was given up because the instance is to be terminated; what it did is not known."""
-
-
-class Owner(OwnedRow):
+class InstanceOwner(Owner[InstanceSnapshot, InstanceInput]):
     """The working memory of one instance's owner."""
+
+    OVER = FINAL
+    NOT_FOUND = INSTANCE_NOT_FOUND
 
     def __init__(self, start: InstanceInput) -> None:
         super().__init__(start)
-        self.removal_rounds = start.removal_rounds
-        self.removal_began_at = start.removal_began_at
-        self.is_alarm_raised = start.is_alarm_raised
-        self.sent_generation = 0
-        """The boot that this owner is known to have had sent to the provider; 0: it does not know of any."""
-        self.leftovers_removed = False
-        self.has_put_on_record = False
+        self.key = InstanceKey(instance_id=start.instance_id, organization_id=start.organization_id)
+        self.unsent_zone: str | None = None
+        """The zone that this run moved the order to, every zone before having refused a first create: nothing was sent there.
+
+        Only of this run: what it has not sent, another one that goes on from the same state may have.
+        """
+        self._heard = set(start.handled)
+        start.handled = []
+
+    async def read_row(self) -> InstanceSnapshot:
+        return await workflow.execute_local_activity_method(
+            InstanceActivities.load_instance, self.key, **options.RECORD
+        )
+
+    async def write_row(self, fields: Mapping[str, Any], call_options: options.LocalActivityOptions) -> Applied:
+        projection = Projection(key=self.key, **fields)
+        return await workflow.execute_local_activity_method(
+            InstanceActivities.project_instance, projection, **call_options
+        )
+
+    async def project(self, *, waiting: str | Waiting | None = None, **change: Unpack[Change]) -> bool:
+        """Change the row; afterwards `row` is what stands. False when somebody else changed it first: look again."""
+        return await self.apply(change, Change, waiting=waiting)
+
+    async def freeze_spec(self) -> Frozen:
+        frozen = await workflow.execute_local_activity_method(
+            InstanceActivities.freeze_machine_spec, self.key, **options.RECORD
+        )
+        self.see(frozen.snapshot)
+        return frozen
+
+    def hear_command(self, operation_id: UUID | None) -> None:
+        if operation_id in self._heard and not workflow.patched(patches.COMMANDS_ARE_HINTS):
+            return
+        if operation_id is not None:
+            self._heard.add(operation_id)
+        self.hear()
+
+    def hear_edge(self, edge: Edge) -> None:
+        self.state.is_doubted = self.state.is_doubted or edge is Edge.UNHEARD
+        self.hear()
+
+    @property
+    def wants_termination(self) -> bool:
+        return self.row.desired_status is DesiredStatus.TERMINATED
+
+    @property
+    def is_call_unwanted(self) -> bool:
+        return self.wants_termination
+
+    @property
+    def stage(self) -> tuple[object, ...]:
+        row = self.row
+        return row.status, row.generation, row.provider_instance_id, row.machine_spec is None, row.zone_code
 
     @property
     def spec(self) -> MachineSpec:
@@ -58,64 +111,27 @@ class Owner(OwnedRow):
         *,
         summary: str,
     ) -> R:
-        """Run an activity at the instance's provider. Raises the AppError it ended with.
+        """`Owner.call` at the instance's provider; once termination is wanted, only what removes is begun there."""
+        return await self.call(call, request, call_options, task_queue=self.row.compute_queue, summary=summary)
 
-        Once termination is wanted nothing else is begun at the provider, and a wish that comes meanwhile cancels the call and
-        waits until it is over, so that nothing is created behind the removal's back. Both raise InterruptedByTermination,
-        unless the call came to its end all the same.
-        """
-        self._refuse_if_ending()
-        handle = workflow.start_activity_method(
-            call,
-            request,
-            task_queue=self.row.compute_queue,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=summary,
-            **call_options,
-        )
-        look_s = options.FIRST_LOOK_S if workflow.patched(patches.CALLS_ARE_LOOKED_AT) else None
-        while not handle.done():
-            try:
-                await workflow.wait_condition(
-                    lambda: handle.done() or self.has_news, timeout=options.seconds(look_s) if look_s else None
-                )
-            except TimeoutError:
-                await self._look_at_call()
-                look_s = min(look_s * 2, options.LONGEST_LOOK_S) if look_s else None
-            if self.has_news and not handle.done():
-                await self.load()
-            if self.wants_termination and not handle.done():
-                handle.cancel()
-                break
-        try:
-            result = await handle
-        except ActivityError as failure:
-            if self.wants_termination:
-                raise InterruptedByTermination from failure
-            raise unwrap(failure) from failure
-        self.holding.end_at_provider()
-        return result
-
-    async def _look_at_call(self) -> None:
-        """A call that is tried again and again, or that nobody takes up, holds the owner up without coming back to it."""
+    async def look_at_call(self) -> CallView:
         call = PendingCall(instance_id=self.key.instance_id, now=workflow.now())
-        try:
-            seen = await workflow.execute_local_activity_method(
-                PendingCallActivities.look_at_pending_call, call, **options.LOOK_AT_CALL
-            )
-        except FailureError as failure:
-            workflow.logger.warning("how a call at the provider fares is not known (%s)", unwrap(failure).code)
-            return
-        if seen.held is not None:
-            self.holding.note(seen.held, of_call=True)
-        elif seen.is_known:
-            self.holding.end_at_provider()
-        await self.show_hold()
+        return await workflow.execute_local_activity_method(
+            PendingCallActivities.look_at_pending_call, call, **options.LOOK_AT_CALL
+        )
 
     async def describe(self) -> Machine | None:
         """The machine as its provider shows it; None when it does not exist. Raises AppError while the provider cannot say."""
+        return await self._look(options.PROVIDER_READ)
+
+    async def glance(self) -> Machine | None:
+        """The same, for who goes on soon without an answer too. It answers the doubt that led to it."""
+        self.state.is_doubted = False
+        return await self._look(options.PROVIDER_GLANCE)
+
+    async def _look(self, call_options: options.ActivityOptions) -> Machine | None:
         return await self.on_provider(
-            MachineActivities.describe_machine, self.machine_ref(), options.PROVIDER_READ, summary="look at the machine"
+            MachineActivities.describe_machine, self.machine_ref(), call_options, summary="look at the machine"
         )
 
     def machine_ref(self, *, timeout_s: float = 0.0) -> MachineRef:
@@ -130,8 +146,4 @@ class Owner(OwnedRow):
     async def wait_for_provider(self, error: AppError) -> None:
         """The row says that the provider refuses to answer, and since when."""
         self.holding.note(refused_by_provider(error.code))
-        await self.project(waiting=f"the provider to answer ({error.code})")
-
-    def _refuse_if_ending(self) -> None:
-        if self.wants_termination:
-            raise InterruptedByTermination
+        await self.project(waiting=Waiting(code=FleetWait.PROVIDER_ANSWERS, params={"error_code": error.code}))

@@ -2,23 +2,30 @@
 
 from temporalio import workflow
 
-from activities.machines import MachineActivities
+from activities.fleet.machines import MachineActivities
 from models.base.errors import AppError, NoCapacity, ProviderAuth, ProviderRejected
-from models.contracts.instances import ActionNote, CreateMachine, MachineReport, OperationChange
-from models.domain.instances.deletion import NOTHING_CREATED, START_FAILED, START_TIMEOUT
-from models.domain.instances.progress import Step
-from models.domain.instances.state import InstanceStatus
-from models.domain.operations import OperationKind, OperationStatus
+from models.contracts.fleet.instances import CreateMachine, MachineReport
+from models.contracts.operations import ActionNote, OperationChange
+from models.domain.fleet.instances.deletion import NOTHING_CREATED, START_FAILED, START_TIMEOUT
+from models.domain.fleet.instances.progress import Step
+from models.domain.fleet.instances.state import InstanceStatus
+from models.domain.fleet.operations import OperationKind
+from models.domain.fleet.waits import FleetWait
+from models.domain.operations import OperationStatus
+from models.domain.sentences import said_of_hold
 from models.ports.compute import MachineState
-from workflows import options
+from workflows import options, patches
 from workflows.instances import removal
-from workflows.instances.owner import Owner, failed
+from workflows.instances.owner import InstanceOwner
+from workflows.lib.changes import failed
 
+FOR_THE_PROVIDER = FleetWait.MACHINE_CREATED
+OUT_OF_STOCK = "PROVIDER_OUT_OF_STOCK"
 WATCH_S = 300.0
 """One attempt watches a machine start for this long; a provider that needs longer is watched again."""
 
 
-async def provision(owner: Owner) -> None:
+async def provision(owner: InstanceOwner) -> None:
     """One pass; the loop comes back until the status is another."""
     if owner.wants_termination:
         await removal.begin(owner)
@@ -28,18 +35,18 @@ async def provision(owner: Owner) -> None:
     await _await_running(owner)
 
 
-async def _create(owner: Owner) -> bool:
+async def _create(owner: InstanceOwner) -> bool:
     frozen = await owner.freeze_spec()
     if not frozen.applied:
         return False
-    started_at = workflow.now()
-    request = CreateMachine(
-        spec=owner.spec, generation=owner.row.generation, fresh=frozen.fresh, run_id=workflow.info().run_id
-    )
+    started_at, spec = owner.moments.now(), owner.spec
+    is_unsent = frozen.fresh or owner.unsent_zone == spec.zone
+    owner.unsent_zone, owner.state.leftovers_removed = None, False
+    request = CreateMachine(spec=spec, generation=owner.row.generation, fresh=is_unsent, run_id=workflow.info().run_id)
     await owner.project(
-        waiting="the provider to create the machine",
+        waiting=FOR_THE_PROVIDER,
         operations=[OperationChange(kind=OperationKind.INSTANCE_PROVISION, status=OperationStatus.RUNNING)],
-        actions=[ActionNote(action_type="EXECUTE_CREATE")],
+        actions=[ActionNote(action_type="EXECUTE_CREATE", details={"zone": spec.zone})],
     )
     try:
         machine = await owner.on_provider(
@@ -49,11 +56,12 @@ async def _create(owner: Owner) -> bool:
             summary="create the machine",
         )
     except AppError as error:
-        await _create_failed(owner, error)
+        if not (isinstance(error, NoCapacity) and await _goes_on_elsewhere(owner, error, spec.zone)):
+            await _create_failed(owner, error)
         return False
     details = {"provider_instance_id": machine.provider_instance_id, "zone": machine.zone}
     return await owner.project(
-        waiting="the machine to run",
+        waiting=FleetWait.MACHINE_RUNS,
         machine=machine,
         steps=[Step.PROVIDER_CREATE],
         actions=[
@@ -63,11 +71,34 @@ async def _create(owner: Owner) -> bool:
     )
 
 
-async def _create_failed(owner: Owner, error: AppError) -> None:
+async def _goes_on_elsewhere(owner: InstanceOwner, refusal: NoCapacity, zone: str) -> bool:
+    """Move an order that names no zone from one without capacity to the next. False where there is none.
+
+    A refusal of a first create proves that nothing is there. After any other the create in the next zone looks first, for as
+    long as the provider may hide what it has made, in all zones: one machine bears the key, wherever it was made.
+    """
+    if owner.spec.zone != zone:
+        return True  # a decision that was lost with its worker has moved the row
+    if not owner.row.zones_left:
+        return False
+    is_moved = await owner.project(
+        waiting=FOR_THE_PROVIDER,
+        no_capacity_in=zone,
+        actions=[_refused_create(OUT_OF_STOCK, refusal.message, zone)],
+    )
+    if is_moved and refusal.details.get("first_attempt") is True:
+        owner.unsent_zone = owner.spec.zone
+    return True
+
+
+async def _create_failed(owner: InstanceOwner, error: AppError) -> None:
     """`failed`, with the code that says why. Whether something was made all the same is `idle`'s business."""
+    message = error.message
     match error:
         case NoCapacity():
-            code = "PROVIDER_OUT_OF_STOCK"
+            code = OUT_OF_STOCK
+            if owner.row.zones_tried:
+                message = f"{message}; zones tried: {', '.join([*owner.row.zones_tried, owner.spec.zone])}"
         case ProviderAuth():
             code = "MISSING_PROVIDER_CREDENTIALS"
         case _:
@@ -78,15 +109,23 @@ async def _create_failed(owner: Owner, error: AppError) -> None:
         status=InstanceStatus.FAILED,
         reason=code,
         error_code=code,
-        error_message=error.message,
+        error_message=message,
         deletion_reason=NOTHING_CREATED if is_conclusive else None,
-        operations=[failed(OperationKind.INSTANCE_PROVISION, code, error.message)],
-        actions=[ActionNote(action_type="PROVIDER_CREATE", failed=True, error_code=code, error_message=error.message)],
+        operations=[failed(OperationKind.INSTANCE_PROVISION, code, message)],
+        actions=[_refused_create(code, error.message, owner.spec.zone)],
     )
 
 
-async def _await_running(owner: Owner) -> None:
-    while (left_s := remaining_s(owner)) > 0:
+def _refused_create(code: str, why: str, zone: str) -> ActionNote:
+    return ActionNote(
+        action_type="PROVIDER_CREATE", failed=True, error_code=code, error_message=why, details={"zone": zone}
+    )
+
+
+async def _await_running(owner: InstanceOwner) -> None:
+    is_late = remaining_s(owner) <= 0 and workflow.patched(patches.LATE_MACHINES_COUNT)
+    while (left_s := remaining_s(owner)) > 0 or is_late:
+        is_late = False  # one look: an owner that takes over late may find that it runs
         ref = owner.machine_ref(timeout_s=max(min(left_s, WATCH_S), 1.0))
         try:
             report = await owner.on_provider(
@@ -108,23 +147,25 @@ async def _await_running(owner: Owner) -> None:
             await _running(owner, report)
             return
     why = "the machine did not run within the startup time"
+    if owner.holding.held is not None:
+        why += f": {said_of_hold(owner.holding.held.code)}"
     await _start_failed(owner, "PROVIDER_START_TIMEOUT", why, START_TIMEOUT)
 
 
-def remaining_s(owner: Owner) -> float:
+def remaining_s(owner: InstanceOwner) -> float:
     """What is left of the startup time, counted from the first create attempt; an owner that took over gets no more."""
-    began_at = owner.row.create_attempted_at or workflow.now()
-    return (began_at + options.seconds(owner.row.startup_timeout_s) - workflow.now()).total_seconds()
+    elapsed = owner.moments.elapsed(owner.row.create_attempted_at)
+    return (options.seconds(owner.row.startup_timeout_s) - elapsed).total_seconds()
 
 
-async def _running(owner: Owner, report: MachineReport) -> None:
+async def _running(owner: InstanceOwner, report: MachineReport) -> None:
     await owner.project(
         status=InstanceStatus.BOOTING,
         reason="the machine runs",
         machine=report.machine,
         volumes=report.volumes,
         steps=[Step.PROVIDER_START, Step.PROVIDER_GET_IP],
-        waiting="the node agent to register",
+        waiting=FleetWait.AGENT_REGISTERS,
         actions=[
             ActionNote(action_type="PROVIDER_START"),
             ActionNote(action_type="PROVIDER_GET_IP"),
@@ -133,7 +174,7 @@ async def _running(owner: Owner, report: MachineReport) -> None:
     )
 
 
-async def _start_failed(owner: Owner, code: str, why: str, deletion_reason: str) -> None:
+async def _start_failed(owner: InstanceOwner, code: str, why: str, deletion_reason: str) -> None:
     """The machine is billed and useless: remove it, and keep the reason on the row."""
     await owner.project(
         status=InstanceStatus.TERMINATING,
@@ -141,7 +182,7 @@ async def _start_failed(owner: Owner, code: str, why: str, deletion_reason: str)
         error_code=code,
         error_message=why,
         deletion_reason=deletion_reason,
-        waiting="the provider to delete the machine",
+        waiting=FleetWait.MACHINE_DELETED,
         operations=[failed(OperationKind.INSTANCE_PROVISION, code, why)],
         actions=[ActionNote(action_type="PROVIDER_START", failed=True, error_code=code, error_message=why)],
     )

@@ -3,50 +3,72 @@
 from temporalio import workflow
 
 from models.base.errors import AppError
-from models.contracts.instances import ActionNote
-from models.domain.instances.deletion import UNAVAILABLE
-from models.domain.instances.startup import stage
-from models.domain.instances.state import InstanceStatus, OnUnavailable, WorkerStatus
-from models.domain.operations import OperationKind
+from models.contracts.operations import ActionNote
+from models.domain.fleet.instances.deletion import UNAVAILABLE
+from models.domain.fleet.instances.startup import stage
+from models.domain.fleet.instances.state import AgentStatus, InstanceStatus, OnUnavailable
+from models.domain.fleet.operations import OperationKind
+from models.domain.fleet.waits import FleetWait
 from models.ports.compute import MachineState
-from workflows import options
-from workflows.instances import removal, restart
-from workflows.instances.owner import Owner, failed
+from workflows import options, patches
+from workflows.instances import boots, removal
+from workflows.instances.owner import InstanceOwner
+from workflows.lib.changes import failed
 
 
-async def serve(owner: Owner) -> None:
+async def serve(owner: InstanceOwner) -> None:
     """Ready: watch for commands and edges, otherwise sleep."""
     agent = owner.row.liveness
     if owner.wants_termination:
         await removal.begin(owner)
-    elif await restart.begin_reinstall(owner):
+    elif await boots.begin_reinstall(owner):
         return
     elif agent is None or agent.is_stale:
-        steady_since = owner.row.ready_at or workflow.now()
-        is_relapse = workflow.now() - steady_since < options.STEADY_AFTER
-        await owner.project(
-            status=InstanceStatus.UNAVAILABLE,
-            reason="no heartbeat",
-            waiting="a heartbeat",
-            heal_attempts=owner.row.heal_attempts if is_relapse else 0,
-            actions=[ActionNote(action_type="INSTANCE_UNAVAILABLE", failed=True)],
-        )
-    elif agent.worker_status is WorkerStatus.STARTING:
-        await owner.project(
-            status=InstanceStatus.BOOTING, reason="the agent restarted", waiting="the node agent to serve its model"
-        )
+        await _unavailable(owner, "no heartbeat")
+    elif owner.state.is_doubted:
+        await _look_for_agent(owner)
+    elif agent.worker_status is AgentStatus.STARTING:
+        await owner.project(status=InstanceStatus.BOOTING, reason="the agent restarted", waiting=FleetWait.MODEL_SERVED)
     else:
         await owner.wait_for_news()
 
 
-async def heal(owner: Owner) -> None:
-    """Unavailable: wait, then act by `on_unavailable`; three tries (contract decision 13)."""
+async def _unavailable(owner: InstanceOwner, reason: str, *, mark_silent: bool = False) -> None:
+    is_relapse = owner.moments.elapsed(owner.row.ready_at) < options.STEADY_AFTER
+    await owner.project(
+        status=InstanceStatus.UNAVAILABLE,
+        reason=reason,
+        waiting=FleetWait.HEARTBEAT,
+        heal_attempts=owner.row.heal_attempts if is_relapse else 0,
+        mark_silent=mark_silent,
+        actions=[ActionNote(action_type="INSTANCE_UNAVAILABLE", failed=True)],
+    )
+
+
+async def _look_for_agent(owner: InstanceOwner) -> None:
+    """One look at a ready machine whose agent has not come back to us. What the provider cannot tell, the stale time will."""
+    try:
+        machine = await owner.glance()
+    except AppError as error:
+        workflow.logger.warning("whether an agent that is not heard of runs is not known (%s)", error.code)
+        return
+    if machine is None or machine.state is MachineState.PREEMPTED:
+        await removal.provider_deleted(owner)
+    elif machine.is_agent_running is False:
+        await _unavailable(owner, "its agent does not run", mark_silent=True)
+
+
+async def heal(owner: InstanceOwner) -> None:
+    """Unavailable: wait, then act by `on_unavailable`; three tries (contract decision 13).
+
+    An agent that is known to be dead is not waited for, the first time after it served.
+    """
     if owner.wants_termination:
         await removal.begin(owner)
         return
-    if await restart.begin_reinstall(owner) or await _came_back(owner):
+    if await boots.begin_reinstall(owner) or await _came_back(owner):
         return
-    if await owner.wait_for_news(owner.row.unavailable_wait_s):
+    if not await _is_known_dead(owner) and await owner.wait_for_news(owner.row.unavailable_wait_s):
         return
     await owner.load()
     if owner.wants_termination or await _came_back(owner):
@@ -64,7 +86,26 @@ async def heal(owner: Owner) -> None:
     await _try_once(owner)
 
 
-async def _came_back(owner: Owner) -> bool:
+async def _is_known_dead(owner: InstanceOwner) -> bool:
+    """Whether waiting is of no use: the provider knows that nothing of the agent runs, or that there is no machine.
+
+    Only for the first try of a boot that was ready: one that restarting did not help gets its time before the next.
+    """
+    ready_at, booted_at = owner.row.ready_at, owner.row.boot_started_at
+    is_first = ready_at is not None and booted_at is not None and ready_at >= booted_at
+    if owner.row.on_unavailable is OnUnavailable.WAIT or not is_first:
+        return False
+    if not workflow.patched(patches.KNOWN_DEAD_ARE_HEALED_AT_ONCE):
+        return False
+    try:
+        machine = await owner.glance()
+    except AppError as error:
+        await owner.wait_for_provider(error)
+        return False
+    return machine is None or machine.state is MachineState.PREEMPTED or machine.is_agent_running is False
+
+
+async def _came_back(owner: InstanceOwner) -> bool:
     agent = owner.row.liveness
     if agent is None or agent.is_stale:
         return False
@@ -75,7 +116,7 @@ async def _came_back(owner: Owner) -> bool:
     return await owner.project(status=InstanceStatus.BOOTING, reason="the agent is starting again")
 
 
-async def _try_once(owner: Owner) -> None:
+async def _try_once(owner: InstanceOwner) -> None:
     attempt = owner.row.heal_attempts + 1
     try:
         machine = await owner.describe()
@@ -87,17 +128,17 @@ async def _try_once(owner: Owner) -> None:
         return
     match owner.row.on_unavailable:
         case OnUnavailable.WAIT:
-            await owner.project(heal_attempts=attempt, waiting="a heartbeat")
+            await owner.project(heal_attempts=attempt, waiting=FleetWait.HEARTBEAT)
         case OnUnavailable.RESTART_AGENT:
             is_running = machine.state is not MachineState.FAILED  # one that was switched off has no agent to restart
-            await restart.restart(owner, agent_only=is_running, heal_attempts=attempt)
+            await boots.boot_again(owner, agent_only=is_running, heal_attempts=attempt)
         case OnUnavailable.REINSTALL:
-            await restart.restart(owner, agent_only=False, heal_attempts=attempt)
+            await boots.boot_again(owner, agent_only=False, heal_attempts=attempt)
         case OnUnavailable.TERMINATE:
             await removal.begin(owner, deletion_reason=UNAVAILABLE)
 
 
-async def idle(owner: Owner) -> None:
+async def idle(owner: InstanceOwner) -> None:
     """Failed: remove what a failed create may have left, then wait for a person's terminate or reinstall."""
     if owner.wants_termination:
         await removal.begin(owner)
@@ -107,15 +148,15 @@ async def idle(owner: Owner) -> None:
             why = "there is no machine to reinstall"
             await owner.project(operations=[failed(OperationKind.INSTANCE_REINSTALL, "NO_MACHINE", why)])
             return
-        is_clean = owner.leftovers_removed or owner.row.is_nothing_created
+        is_clean = owner.state.leftovers_removed or owner.row.is_nothing_created
         if not is_clean and not await removal.remove_leftovers(owner):
             return
-    elif await restart.begin_reinstall(owner) or await _late_start(owner):
+    elif await boots.begin_reinstall(owner) or await _late_start(owner):
         return
     await owner.wait_for_news()
 
 
-async def _late_start(owner: Owner) -> bool:
+async def _late_start(owner: InstanceOwner) -> bool:
     """A heartbeat after the startup time takes the instance back into its boot (contract/fleet.md 3.2)."""
     agent = owner.row.liveness
     is_late = owner.row.status is InstanceStatus.STARTUP_FAILED and owner.row.error_code == "STARTUP_TIMEOUT"
@@ -125,5 +166,5 @@ async def _late_start(owner: Owner) -> bool:
     if agent.last_heartbeat_at < failed_boot + options.seconds(owner.row.startup_timeout_s):
         return False
     return await owner.project(
-        status=InstanceStatus.BOOTING, reason="a late heartbeat", clear_error=True, waiting="the agent"
+        status=InstanceStatus.BOOTING, reason="a late heartbeat", clear_error=True, waiting=FleetWait.AGENT
     )

@@ -1,35 +1,37 @@
 """From a running machine to a served model: the node agent's reports move the instance on."""
 
-from datetime import datetime
-
-from temporalio import workflow
-
-from activities.machines import MachineActivities
+from activities.fleet.machines import MachineActivities
 from models.base.errors import AppError
-from models.contracts.instances import ActionNote, OperationChange
-from models.domain.instances.progress import Step
-from models.domain.instances.startup import stage
-from models.domain.instances.state import InstanceStatus
-from models.domain.operations import OperationKind, OperationStatus
+from models.contracts.operations import ActionNote, OperationChange
+from models.domain.fleet.instances.progress import Step
+from models.domain.fleet.instances.startup import stage
+from models.domain.fleet.instances.state import InstanceStatus
+from models.domain.fleet.operations import OperationKind
+from models.domain.fleet.waits import FleetWait
+from models.domain.operations import OperationStatus
 from models.ports.compute import Machine, MachineState
 from workflows import options
-from workflows.instances import removal, restart
-from workflows.instances.owner import Owner, failed
+from workflows.instances import boots, removal
+from workflows.instances.owner import InstanceOwner
 from workflows.instances.removal import BOOT_OPERATIONS
+from workflows.lib.changes import failed
 
 STOPPED = frozenset({MachineState.FAILED, MachineState.PREEMPTED})
 ADDRESS_WATCH_S = 30.0
 """One look for the address lasts this long; in between the owner takes up what was asked of it meanwhile."""
 
 
-async def await_ready(owner: Owner) -> None:
+async def await_ready(owner: InstanceOwner) -> None:
     """One pass; the loop comes back until the status is another."""
     if owner.wants_termination:
         await removal.begin(owner)
         return
-    if owner.row.open_operation(OperationKind.INSTANCE_REINSTALL) and await restart.begin_reinstall(owner):
+    if owner.row.open_operation(OperationKind.INSTANCE_REINSTALL) and await boots.begin_reinstall(owner):
         return
-    if await restart.repeat_restart(owner):
+    if await boots.repeat_boot(owner):
+        return
+    if owner.state.is_doubted:
+        await _look_at_silent_machine(owner)
         return
     if not owner.row.has_address:
         await _learn_address(owner)
@@ -39,7 +41,7 @@ async def await_ready(owner: Owner) -> None:
     await _wait(owner)
 
 
-async def _learn_address(owner: Owner) -> None:
+async def _learn_address(owner: InstanceOwner) -> None:
     """Where the machine serves since its restart. Nothing is ready before that is known: requests would reach whoever has the
     old port now.
     """
@@ -62,13 +64,13 @@ async def _learn_address(owner: Owner) -> None:
     machine = report.machine
     if machine is None or machine.state in STOPPED:
         await _stopped(owner, machine)
-    elif machine.port is None and owner.row.heal_attempts and workflow.now() >= _silent_at(owner):
-        await restart.silent_again(owner, "silent after a restart")
+    elif machine.port is None and owner.row.heal_attempts and _silent_in_s(owner) <= 0:
+        await boots.silent_again(owner, "silent after a restart")
     else:
-        await owner.project(machine=machine, waiting="the node agent to register")
+        await owner.project(machine=machine, waiting=FleetWait.AGENT_REGISTERS)
 
 
-async def _follow_agent(owner: Owner) -> bool:
+async def _follow_agent(owner: InstanceOwner) -> bool:
     """Bring the row to what the agent last said. False when it is there already."""
     agent = owner.row.liveness
     if agent is None:
@@ -85,13 +87,13 @@ async def _follow_agent(owner: Owner) -> bool:
         status=status,
         reason=f"agent: {agent.phase or 'registered'}",
         steps=new_steps,
-        waiting="the node agent to serve its model",
+        waiting=FleetWait.MODEL_SERVED,
         actions=[ActionNote(action_type=step.value, started_at=started_at) for step in new_steps],
     )
     return True
 
 
-async def _ready(owner: Owner, new_steps: list[Step]) -> None:
+async def _ready(owner: InstanceOwner, new_steps: list[Step]) -> None:
     await owner.project(
         status=InstanceStatus.READY,
         reason="the agent serves its model",
@@ -105,61 +107,65 @@ async def _ready(owner: Owner, new_steps: list[Step]) -> None:
     )
 
 
-async def _wait(owner: Owner) -> None:
+async def _wait(owner: InstanceOwner) -> None:
     """Until there is news, the startup time is over, or the agent has been silent for so long that the machine is asked."""
     heard_at = owner.row.liveness.last_heartbeat_at if owner.row.liveness else None
-    silent_at, now = _silent_at(owner), workflow.now()
-    deadline = now + options.seconds(_remaining_s(owner))
-    until = min(deadline, silent_at if silent_at > now else now + options.seconds(owner.row.stale_s))
-    if await owner.wait_for_news((until - now).total_seconds()):
+    silent_in_s = _silent_in_s(owner)
+    if await owner.wait_for_news(
+        min(max(_remaining_s(owner), 0.0), silent_in_s if silent_in_s > 0 else owner.row.stale_s)
+    ):
         return
     await owner.load()
     if owner.row.liveness and owner.row.liveness.last_heartbeat_at != heard_at:
         return
-    if workflow.now() >= deadline:
+    if _remaining_s(owner) <= 0:
         await _startup_failed(owner, "STARTUP_TIMEOUT", "the agent did not serve its model within the startup time")
     else:
         await _look_at_silent_machine(owner)
 
 
-async def _look_at_silent_machine(owner: Owner) -> None:
-    if owner.row.heal_attempts:
-        await restart.silent_again(owner, "silent after a restart")
+async def _look_at_silent_machine(owner: InstanceOwner) -> None:
+    is_doubt = owner.state.is_doubted
+    if owner.row.heal_attempts and not is_doubt:
+        await boots.silent_again(owner, "silent after a restart")
         return
     try:
-        machine = await owner.describe()
+        machine = await (owner.glance() if is_doubt else owner.describe())
     except AppError as error:
         await owner.wait_for_provider(error)
         return
     if machine is None or machine.state in STOPPED:
         await _stopped(owner, machine)
+    elif machine.is_agent_running is False and owner.row.heal_attempts < options.HEAL_ATTEMPTS:
+        await boots.boot_again(owner, agent_only=True, heal_attempts=owner.row.heal_attempts + 1)
 
 
-def _silent_at(owner: Owner) -> datetime:
-    """When an agent that says nothing more has been silent for the stale time, in this boot."""
-    boot = owner.row.boot_started_at or workflow.now()
+def _silent_in_s(owner: InstanceOwner) -> float:
+    """Until an agent that says nothing more has been silent for the stale time, in this boot."""
     heard_at = owner.row.liveness.last_heartbeat_at if owner.row.liveness else None
-    return max(heard_at or boot, boot) + options.seconds(owner.row.stale_s)
+    known = [moment for moment in (owner.row.boot_started_at, heard_at) if moment is not None]
+    silence = owner.moments.elapsed(max(known, default=None))
+    return (options.seconds(owner.row.stale_s) - silence).total_seconds()
 
 
-def _remaining_s(owner: Owner) -> float:
+def _remaining_s(owner: InstanceOwner) -> float:
     """What is left of the startup time of this boot."""
-    began_at = owner.row.boot_started_at or workflow.now()
-    return (began_at + options.seconds(owner.row.startup_timeout_s) - workflow.now()).total_seconds()
+    elapsed = owner.moments.elapsed(owner.row.boot_started_at)
+    return (options.seconds(owner.row.startup_timeout_s) - elapsed).total_seconds()
 
 
-async def _stopped(owner: Owner, machine: Machine | None) -> None:
+async def _stopped(owner: InstanceOwner, machine: Machine | None) -> None:
     """What follows from a machine that is gone, taken back, or there and of no use."""
     if machine is None or machine.state is MachineState.PREEMPTED:
         await removal.provider_deleted(owner)
     elif owner.row.heal_attempts:
-        await restart.silent_again(owner, "stopped after a restart")
+        await boots.silent_again(owner, "stopped after a restart")
     else:
         why = machine.error or "the machine stopped before its agent served the model"
         await _startup_failed(owner, "HEALTH_CHECK_FAILED", why)
 
 
-async def _startup_failed(owner: Owner, code: str, why: str) -> None:
+async def _startup_failed(owner: InstanceOwner, code: str, why: str) -> None:
     await owner.project(
         status=InstanceStatus.STARTUP_FAILED,
         reason=code,

@@ -1,25 +1,18 @@
 """One instance, from the accepted order to the verified end of its bill."""
 
-import asyncio
-from contextlib import suppress
-
 from temporalio import workflow
-from temporalio.exceptions import FailureError
 
-from activities.runtime.failures import unwrap
-from models.base.errors import AppError
-from models.contracts.instances import Command, InstanceInput, InstanceSnapshot, Observed
-from models.domain.instances.holds import unexpected
-from models.domain.instances.state import InstanceStatus
-from workflows import options
+from models.contracts.fleet.instances import InstanceInput, InstanceSnapshot, Observed
+from models.domain.fleet.instances.state import InstanceStatus
 from workflows.instances import provisioning, removal, serving, startup
-from workflows.instances.owner import InterruptedByTermination, Owner
+from workflows.instances.owner import InstanceOwner
+from workflows.lib.signals import OwnerSignals
 
 S = InstanceStatus
 
 
 @workflow.defn(name="Instance")
-class InstanceWorkflow:
+class InstanceWorkflow(OwnerSignals):
     """Owner of one instance, id `instance/{id}`. It ends only when nothing of the instance exists any more.
 
     provisioning -> booting -> installing -> starting -> ready -> draining -> terminating -> terminated
@@ -31,58 +24,18 @@ class InstanceWorkflow:
     the row again and acts on what it says, so a signal that is lost, late or repeated changes nothing.
     """
 
+    owner: InstanceOwner
+
     @workflow.init
     def __init__(self, start: InstanceInput) -> None:
-        self._owner = Owner(start)
+        self.owner = InstanceOwner(start)
 
     @workflow.run
-    async def run(self, start: InstanceInput) -> None:
-        """A cancellation from outside ends nothing: it stays on the primary task, and the owner's work is another one."""
-        life = asyncio.ensure_future(self._own(start))
-        while not life.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(life)
-        await life
+    async def run(self, _start: InstanceInput) -> None:
+        await self.owner.live(self._act)
 
-    async def _own(self, start: InstanceInput) -> None:
-        owner = self._owner
-        while not owner.is_over:
-            if workflow.info().is_continue_as_new_suggested():
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(
-                    start.model_copy(
-                        update={
-                            "handled": owner.handled,
-                            "removal_began_at": owner.removal_began_at,
-                            "removal_rounds": owner.removal_rounds,
-                            "is_alarm_raised": owner.is_alarm_raised,
-                            "held": owner.holding.held,
-                        }
-                    )
-                )
-            await self._hold(owner)
-
-    async def _hold(self, owner: Owner) -> None:
-        """One pass that cannot end the owner: what it did not expect it reports, waits, and looks at the row again."""
-        owner.holding.begin_pass()
-        try:
-            if owner.has_news:
-                await owner.load()
-            await self._live(owner)
-        except InterruptedByTermination:
-            return  # the next pass sees what is wanted
-        except (FailureError, AppError) as failure:  # a local activity that is refused fails without an ActivityError
-            error = unwrap(failure)
-            workflow.logger.error("the owner of an instance holds after %s", error.code)
-            owner.holding.note(unexpected(error))
-            await owner.show_hold()
-            await owner.pause(options.HOLD_S)
-        else:
-            owner.holding.end_with_pass()
-            if not owner.is_over:
-                await owner.show_hold()
-
-    async def _live(self, owner: Owner) -> None:
+    async def _act(self) -> None:
+        owner = self.owner
         match owner.row.status:
             case S.PROVISIONING:
                 await provisioning.provision(owner)
@@ -102,13 +55,9 @@ class InstanceWorkflow:
                 return
 
     @workflow.signal
-    def command(self, command: Command) -> None:
-        self._owner.hear_command(command.operation_id)
-
-    @workflow.signal
     def observed(self, observed: Observed) -> None:
-        self._owner.hear_edge()
+        self.owner.hear_edge(observed.edge)
 
     @workflow.query
     def snapshot(self) -> InstanceSnapshot:
-        return self._owner.row
+        return self.owner.row

@@ -1,6 +1,7 @@
 """One long-lived workflow for what repeats every few seconds, instead of an execution each (DESIGN 4)."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
@@ -30,8 +31,11 @@ async def repeat(
     again: RoundsInput,
     *,
     rounds_per_run: int = options.ROUNDS_PER_RUN,
+    is_asked: Callable[[], bool] | None = None,
 ) -> NoReturn:
     """A round at once and then one at every beat, never two at a time. A round that fails is logged, and the next one follows.
+
+    Where `is_asked` comes true, the next round comes at once; a round makes it false when it begins.
 
     After `rounds_per_run` rounds, or as soon as the server suggests it, the workflow continues as new with `again`: no history
     grows without bound. A cancellation ends it, as it ends any workflow.
@@ -47,7 +51,7 @@ async def repeat(
         workflow.set_current_details(
             f"next round at {workflow.now() + wait:%H:%M:%S} UTC, the last {outcome} {workflow.now() - began_at}"
         )
-        await workflow.sleep(wait)
+        await _pause(wait, is_asked)
     workflow.continue_as_new(again)
 
 
@@ -62,3 +66,11 @@ async def _survived(one_round: Callable[[], Awaitable[object]]) -> str | None:
         workflow.logger.error("a round failed (%s); the next one comes at its time", code)
         return code
     return None
+
+
+async def _pause(wait: timedelta, is_asked: Callable[[], bool] | None) -> None:
+    if is_asked is None:
+        await workflow.sleep(wait)
+        return
+    with suppress(TimeoutError):
+        await workflow.wait_condition(is_asked, timeout=wait)

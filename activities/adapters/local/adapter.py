@@ -6,7 +6,7 @@ a machine, and running: `restart_agent` heals it. One whose agent gave up (no us
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +19,12 @@ from activities.adapters.local.processes import is_alive, launch, stopped
 from activities.adapters.local.translate import translated
 from models.base.clock import utc_now
 from models.base.errors import ProviderRejected
-from models.ports.compute import BootData, Ended, Machine, MachineSpec, MachineState
+from models.domain.fleet.instances.machines import INSTALLED_GENERATION
+from models.ports.compute import BootData, Ended, Machine, MachinesPage, MachineSpec, MachineState
 
 Answer = TypeVar("Answer")
+PAGE = 200
+"""Folders that are read for one page of a list, tombstones included."""
 
 
 class LocalCompute:
@@ -60,6 +63,10 @@ class LocalCompute:
     async def list_machines(self, installation_id: UUID, zone: str) -> list[Machine]:
         return [each for each in await _in_thread(self._existing, installation_id) if each.zone == zone]
 
+    async def page_of_machines(self, installation_id: UUID, cursor: str | None = None) -> MachinesPage:
+        """In the order of their folders. Nobody else's are `foreign`: they are not asked for."""
+        return await _in_thread(self._page, installation_id, cursor)
+
     async def reinstall(self, provider_instance_id: str, spec: MachineSpec, boot: BootData) -> Machine:
         """Ends the agent, forgets what it knew, starts one with the new boot data. Raises ProviderRejected without machine."""
         return await _in_thread(self._reinstall, provider_instance_id, boot)
@@ -69,9 +76,16 @@ class LocalCompute:
         await _in_thread(self._restart_agent, provider_instance_id, boot)
 
     def _existing(self, installation_id: UUID) -> list[Machine]:
-        ours = [folder for folder in self._folders.all() if folder.ordered().spec.installation_id == installation_id]
-        machines = [_machine(folder) for folder in ours if folder.ended_at() is None]
+        machines = _existing_of(self._folders.all(), installation_id)
         return sorted(machines, key=lambda machine: (machine.created_at, machine.provider_instance_id))
+
+    def _page(self, installation_id: UUID, cursor: str | None) -> MachinesPage:
+        rest = [folder for folder in self._folders.all() if cursor is None or folder.id > cursor]
+        looked_at = rest[:PAGE]
+        return MachinesPage(
+            machines=_existing_of(looked_at, installation_id),
+            next_cursor=looked_at[-1].id if len(rest) > PAGE else None,
+        )
 
     def _create(self, spec: MachineSpec, boot: BootData) -> Machine:
         model_file = resolve_model_file(spec.model_file, self._models_dir)
@@ -139,7 +153,10 @@ class LocalCompute:
             if folder.ended_at() is not None or folder.deleting_since() is not None:
                 raise ProviderRejected("the machine has ended or is ending")
             if _has_newer(folder, boot):
-                raise ProviderRejected("a newer generation is installed on this machine")
+                raise ProviderRejected(
+                    "a newer generation is installed on this machine",
+                    details={INSTALLED_GENERATION: _installed(folder)},
+                )
             yield folder
 
     def _start(self, folder: MachineFolder, boot: BootData, model_file: Path) -> None:
@@ -148,6 +165,12 @@ class LocalCompute:
             folder.write_boot(boot, model_file, folder.ordered().spec.machine_key)
         folder.mark_started(self._clock())
         launch(folder.path)
+
+
+def _existing_of(folders: Sequence[MachineFolder], installation_id: UUID) -> list[Machine]:
+    """Those of the installation, tombstones left out."""
+    ours = (folder for folder in folders if folder.ordered().spec.installation_id == installation_id)
+    return [_machine(folder) for folder in ours if folder.ended_at() is None]
 
 
 def _machine(folder: MachineFolder) -> Machine:
@@ -166,6 +189,7 @@ def _machine(folder: MachineFolder) -> Machine:
         host=agent.host if agent else None,
         port=agent.port if agent else None,
         error=error,
+        is_agent_running=None if state is MachineState.DELETING else is_alive(folder.lock_file),
     )
 
 
@@ -182,8 +206,12 @@ def _state(folder: MachineFolder, agent: AgentFacts | None) -> tuple[MachineStat
 
 
 def _has_newer(folder: MachineFolder, boot: BootData) -> bool:
+    return (_installed(folder) or 0) > boot.generation
+
+
+def _installed(folder: MachineFolder) -> int | None:
     installed = folder.boot()
-    return installed is not None and installed.generation > boot.generation
+    return installed.generation if installed else None
 
 
 def _pid(folder: MachineFolder) -> int | None:

@@ -25,6 +25,7 @@ from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from models.base.durable import flush_folder
 from models.base.errors import ProviderUnavailable
 from models.base.private_files import NotPrivate, read_private
 from models.ports.compute import BootData, MachineSpec
@@ -34,7 +35,7 @@ LOCK_POLL_S = 0.02
 FOLDER_NAME = re.compile(r"m-[0-9a-f]{24}")
 DRAFT_PREFIX = ".draft-"
 DRAFT_AGE_S = 3600.0
-"""A draft this old was left behind by a process that was killed while it wrote one."""
+"""A draft that has been there for so long was left behind by a process that was killed while it wrote one."""
 
 Stored = TypeVar("Stored", bound=BaseModel)
 SECRETS_AND_STATE = ("boot.json", "credentials.json", "agent.json")
@@ -147,6 +148,7 @@ class MachineFolders:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._drafts_seen_s: dict[Path, float] = {}
 
     def find(self, machine_id: str) -> MachineFolder | None:
         """None when there never was a machine of this id. Raises ProviderUnavailable when that cannot be told."""
@@ -165,14 +167,14 @@ class MachineFolders:
         if not path.is_dir():
             self._sweep_drafts()
             draft = Path(tempfile.mkdtemp(prefix=DRAFT_PREFIX, dir=self._root))
-            _write(draft / "machine.json", Ordered(spec=spec, created_at=moment))
             try:
+                _write(draft / "machine.json", Ordered(spec=spec, created_at=moment))
                 draft.rename(path)
             except OSError:
                 shutil.rmtree(draft)
                 if not path.is_dir():
                     raise
-            _flush_folder(self._root)
+            flush_folder(self._root)
         return MachineFolder(path)
 
     def make_root(self) -> None:
@@ -184,12 +186,11 @@ class MachineFolders:
             raise ProviderUnavailable("the folder of served instances does not exist")
 
     def _sweep_drafts(self) -> None:
-        for draft in self._root.glob(f"{DRAFT_PREFIX}*"):
-            try:
-                age_s = time.time() - draft.stat().st_mtime
-            except FileNotFoundError:
-                continue
-            if age_s > DRAFT_AGE_S:
+        """Since when one is there this process measures itself: a clock that is set makes every draft an old one."""
+        now_s, seen_s = time.monotonic(), self._drafts_seen_s
+        self._drafts_seen_s = {draft: seen_s.get(draft, now_s) for draft in self._root.glob(f"{DRAFT_PREFIX}*")}
+        for draft, since_s in self._drafts_seen_s.items():
+            if now_s - since_s > DRAFT_AGE_S:
                 shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -238,12 +239,4 @@ def _write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_folder(path.parent)

@@ -21,8 +21,11 @@ TERM_GRACE_S = 6.0
 """An agent ends within 5 s of SIGTERM (docs/node-agent.md); one that does not is killed."""
 KILL_GRACE_S = 5.0
 POLL_S = 0.02
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
-"""All that an agent gets of our environment, which holds secrets of the installation."""
+PASSED_ON = (
+    "PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+)  # fmt: skip
+"""All that an agent gets of our environment, which holds secrets of the installation: what it needs to reach the API too."""
 
 
 def launch(home: Path) -> None:

@@ -28,7 +28,17 @@ from pydantic import SecretStr
 
 from activities.adapters.mock.client import CloudClient, CloudInstance, CloudVolume, NewInstance, Status
 from models.base.errors import ProviderRejected, ProviderUnavailable
-from models.ports.compute import BootData, Ended, Machine, MachineSpec, MachineState, OfferedType, Volume
+from models.domain.fleet.instances.machines import INSTALLED_GENERATION
+from models.ports.compute import (
+    BootData,
+    Ended,
+    Machine,
+    MachinesPage,
+    MachineSpec,
+    MachineState,
+    OfferedType,
+    Volume,
+)
 
 INSTALLATION_TAG = "quarterdeck:installation="
 INSTANCE_TAG = "quarterdeck:instance="
@@ -118,6 +128,14 @@ class MockCompute:
     async def list_machines(self, installation_id: UUID, zone: str) -> list[Machine]:
         return _oldest_first(await self._client.instances([f"{INSTALLATION_TAG}{installation_id}"], zone))
 
+    async def page_of_machines(self, installation_id: UUID, cursor: str | None = None) -> MachinesPage:
+        tags = [f"{INSTALLATION_TAG}{installation_id}"]
+        page = await self._client.page_of_instances(tags, cursor=cursor)
+        ours = [instance for instance in page.instances if instance.carries(tags)]
+        return MachinesPage(
+            machines=_oldest_first(ours), foreign=len(page.instances) - len(ours), next_cursor=page.next_cursor
+        )
+
     async def reinstall(self, provider_instance_id: str, spec: MachineSpec, boot: BootData) -> Machine:
         """The generation is a tag that the cloud sets together with the new boot data, so a repetition sees what was done."""
         instance = await self._client.instance(provider_instance_id)
@@ -127,7 +145,9 @@ class MockCompute:
         if installed == boot.generation:
             return _machine(instance)
         if installed is not None and installed > boot.generation:
-            raise ProviderRejected("a newer generation is installed on this machine")
+            raise ProviderRejected(
+                "a newer generation is installed on this machine", details={INSTALLED_GENERATION: installed}
+            )
         changed = await self._client.reinstall(provider_instance_id, _user_data(boot), _tags(spec, boot))
         if _generation(changed) != boot.generation:
             raise ProviderUnavailable("the simulated cloud accepted the reinstall and did not begin it")

@@ -1,6 +1,6 @@
 """The HTTP API of the simulated cloud: one method per request, typed answers, errors already ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -10,9 +10,11 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from activities.adapters.mock import translate
+from activities.runtime.pacing import Pace
 
 PAGE = 500
 Answer = TypeVar("Answer", bound=BaseModel)
+OnePage = TypeVar("OnePage", "CloudInstances", "CloudVolumes")
 
 
 class Status(StrEnum):
@@ -44,6 +46,9 @@ class CloudInstance(BaseModel):
     billed_until: datetime | None = None
     price_eur_per_hour: str
     address: Address | None = None
+
+    def carries(self, tags: Iterable[str]) -> bool:
+        return set(tags) <= set(self.tags)
 
 
 class CloudVolume(BaseModel):
@@ -89,12 +94,12 @@ class NewInstance(BaseModel):
     data_volume_gb: int = 0
 
 
-class _Instances(BaseModel):
+class CloudInstances(BaseModel):
     instances: list[CloudInstance]
     next_cursor: str | None = None
 
 
-class _Volumes(BaseModel):
+class CloudVolumes(BaseModel):
     volumes: list[CloudVolume]
     next_cursor: str | None = None
 
@@ -106,8 +111,9 @@ class _Types(BaseModel):
 class CloudClient:
     """Raises Provider errors only. `http` comes with its timeouts and connection limits; it is its maker who closes it."""
 
-    def __init__(self, http: httpx.AsyncClient, *, base_url: str, token: SecretStr) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, base_url: str, token: SecretStr, pace: Pace | None = None) -> None:
         self._http = http
+        self._pace = pace or Pace()
         self._base_url = base_url.rstrip("/")
         self._token = token
 
@@ -116,14 +122,17 @@ class CloudClient:
         return _read(CloudInstance, await self._sent("POST", "/v1/instances", body=body))
 
     async def instances(self, tags: Sequence[str], zone: str | None = None) -> list[CloudInstance]:
-        """All that carry every tag, oldest first; pages are followed."""
-        found: list[CloudInstance] = []
-        cursor: str | None = None
-        while True:
-            page = _read(_Instances, await self._sent("GET", "/v1/instances", query=_query(tags, zone, cursor)))
-            found += page.instances
-            if (cursor := page.next_cursor) is None:
-                return found
+        """All that carry every tag, oldest first; pages are followed. What the cloud shows besides is left out: an owner that
+        removes what bears its tag must not remove what does not.
+        """
+        pages = _followed(lambda cursor: self.page_of_instances(tags, zone, cursor))
+        return [instance async for page in pages for instance in page.instances if instance.carries(tags)]
+
+    async def page_of_instances(
+        self, tags: Sequence[str], zone: str | None = None, cursor: str | None = None
+    ) -> CloudInstances:
+        """As the cloud shows it, from the beginning or from the cursor of the page before."""
+        return _read(CloudInstances, await self._sent("GET", "/v1/instances", query=_query(tags, zone, cursor)))
 
     async def instance(self, instance_id: str) -> CloudInstance | None:
         """None where the cloud says that it does not exist; it may only not be shown yet."""
@@ -147,13 +156,12 @@ class CloudClient:
         await self._sent("POST", f"/v1/instances/{_segment(instance_id)}/restart-agent", body=body)
 
     async def volumes(self, tags: Sequence[str], zone: str) -> list[CloudVolume]:
-        found: list[CloudVolume] = []
-        cursor: str | None = None
-        while True:
-            page = _read(_Volumes, await self._sent("GET", "/v1/volumes", query=_query(tags, zone, cursor)))
-            found += page.volumes
-            if (cursor := page.next_cursor) is None:
-                return found
+        """All that carry every tag; pages are followed. The cloud does not show the tags of a volume."""
+
+        async def page_of_volumes(cursor: str | None) -> CloudVolumes:
+            return _read(CloudVolumes, await self._sent("GET", "/v1/volumes", query=_query(tags, zone, cursor)))
+
+        return [volume async for page in _followed(page_of_volumes) for volume in page.volumes]
 
     async def delete_volume(self, volume_id: str) -> None:
         """Absence is success."""
@@ -177,11 +185,34 @@ class CloudClient:
     async def _answered(
         self, method: str, path: str, *, query: Mapping[str, str | list[str]] | None = None, body: object = None
     ) -> httpx.Response:
+        """Once the cloud takes the call: one that is throttled was not carried out, and is sent again."""
         headers = {"Authorization": f"Bearer {self._token.get_secret_value()}"}
-        try:
-            return await self._http.request(method, self._base_url + path, params=query, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise translate.no_answer(error) from error
+
+        async def send() -> httpx.Response:
+            try:
+                response = await self._http.request(
+                    method, self._base_url + path, params=query, json=body, headers=headers
+                )
+            except httpx.HTTPError as error:
+                raise translate.no_answer(error) from error
+            if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise translate.failure(response)
+            return response
+
+        return await self._pace.call(send)
+
+
+async def _followed(read: Callable[[str | None], Awaitable[OnePage]]) -> AsyncIterator[OnePage]:
+    """Every page, to the last. Raises ProviderError for a list whose next page is one that was read before."""
+    cursors: set[str] = set()
+    page = await read(None)
+    yield page
+    while (cursor := page.next_cursor) is not None:
+        if cursor in cursors:
+            raise translate.endless()
+        cursors.add(cursor)
+        page = await read(cursor)
+        yield page
 
 
 def _query(tags: Sequence[str], zone: str | None, cursor: str | None) -> dict[str, str | list[str]]:

@@ -61,13 +61,21 @@ def failure(response: httpx.Response) -> AppError:
 
 
 def no_answer(error: httpx.HTTPError) -> ProviderUnavailable:
-    """No answer, or half of one. The request may have been carried out."""
-    return ProviderUnavailable("no answer from the simulated cloud", details={"cause": type(error).__name__})
+    """No answer, or half of one. The request may have been carried out. Of what stands in the way it is said what it is."""
+    in_the_way = f": {error}" if isinstance(error, httpx.ProxyError) else ""
+    return ProviderUnavailable(
+        f"no answer from the simulated cloud{in_the_way}", details={"cause": type(error).__name__}
+    )
 
 
 def unreadable() -> ProviderUnavailable:
     """A success whose body makes no sense. The request was probably carried out."""
     return ProviderUnavailable("the answer of the simulated cloud could not be read")
+
+
+def endless() -> ProviderError:
+    """A list whose next page is one that was read before."""
+    return ProviderError("a list of the simulated cloud has no end", code="PROVIDER_LIST_ENDLESS")
 
 
 def _code(response: httpx.Response) -> str:

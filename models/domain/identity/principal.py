@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from models.domain.identity.roles import Permission, Role, may
+from models.domain.identity.grants import Permission
+from models.domain.identity.roles import PERMISSIONS, Role, may
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,7 @@ class Principal:
     def may(self, permission: Permission) -> bool:
         """True when the role allows it and, for a scoped API key, the key's scopes do too. No scopes means all of the role's."""
         return may(self.role, permission) and (not self.scopes or permission.value in self.scopes)
+
+    def may_as_named(self, permission: str) -> bool:
+        """The same of a permission that a row names. One that no family has is nobody's."""
+        return any(self.may(known) for known in PERMISSIONS[self.role] if known.value == permission)

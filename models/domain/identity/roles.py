@@ -1,6 +1,12 @@
 """Roles in an organization and what each may do (contract decision 4, contract/fleet.md 8)."""
 
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Final
+
+from models.base.listing import exported
+from models.domain import permissions
+from models.domain.identity.grants import Grants, Permission
 
 
 class Role(StrEnum):
@@ -11,37 +17,17 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-class Permission(StrEnum):
-    INSTANCES_READ = "instances:read"
-    INSTANCES_WRITE = "instances:write"  # deploy, reinstall, terminate, archive: they spend or destroy
-    MODELS_READ = "models:read"
-    CATALOG_READ = "catalog:read"
-    ACTIVITY_READ = "activity:read"
-    OPERATIONS_READ = "operations:read"
-    OPERATIONS_WRITE = "operations:write"
-    API_KEYS_OWN = "api_keys:own"
-    INFERENCE = "inference:call"
+def _granted() -> Iterator[tuple[Role, frozenset[Permission]]]:
+    """A role may all that the ones before it may."""
+    families = exported(permissions, "FAMILY", Grants)
+    may_all: frozenset[Permission] = frozenset()
+    for role in (Role.VIEWER, Role.USER, Role.MANAGER, Role.ADMIN):
+        may_all = may_all.union(*(getattr(family, role.value) for family in families))
+        yield role, may_all
+    yield Role.OWNER, may_all
 
 
-_VIEWER = frozenset(
-    {
-        Permission.INSTANCES_READ,
-        Permission.MODELS_READ,
-        Permission.CATALOG_READ,
-        Permission.ACTIVITY_READ,
-        Permission.OPERATIONS_READ,
-    }
-)
-_USER = _VIEWER | {Permission.API_KEYS_OWN, Permission.INFERENCE}
-_ADMIN = _USER | {Permission.INSTANCES_WRITE, Permission.OPERATIONS_WRITE}
-
-PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.OWNER: _ADMIN,
-    Role.ADMIN: _ADMIN,
-    Role.MANAGER: _USER,
-    Role.USER: _USER,
-    Role.VIEWER: _VIEWER,
-}
+PERMISSIONS: Final = dict(_granted())
 
 
 def may(role: Role, permission: Permission) -> bool:

@@ -2,7 +2,7 @@
 
 o 1a2b3c4d {"id":…}     opened, before the model server is called; the whole record as far as it is known
 p 1a2b3c4d {"id":…}     progress of a stream
-c 1a2b3c4d {"id":…}     closed; the whole record, ready for the ledger
+c 1a2b3c4d {"id":…}     closed; the whole record, ready for the database
 """
 
 from binascii import crc32

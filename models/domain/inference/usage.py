@@ -8,7 +8,7 @@ CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English text. Source: https://platform.openai.com/tokenizer, "~4 characters of text"."""
 
 MOST_TOKENS = 2**31 - 1
-"""The ledger's columns are 32-bit integers; a server that reports more is not believed."""
+"""The columns of the records are 32-bit integers; a server that reports more is not believed."""
 
 
 @dataclass(frozen=True, slots=True)

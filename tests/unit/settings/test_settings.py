@@ -99,6 +99,14 @@ def test_no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL_API", "postgresql://u:planted@h"),
         ("WORKER_STALE_SECONDS", "9"),
         ("REQUEST_BODY_LIMIT_BYTES", "planted"),
+        ("CORS_ORIGINS", "planted.example"),
+        ("CORS_ORIGINS", "https://planted.example/"),
+        ("CORS_ORIGINS", "https://Planted.example"),
+        ("CORS_ORIGINS", "https://planted.example:443"),
+        ("CORS_ORIGINS", "https://user@planted.example"),
+        ("CORS_ORIGINS", "https://planted.example:port"),
+        ("CORS_ORIGINS", "ftp://planted.example"),
+        ("CORS_ORIGINS", "*"),
         ("DRAIN_TIMEOUT_S", "-1"),
         ("DRAIN_TIMEOUT_S", "nan"),
     ],
@@ -125,6 +133,12 @@ def test_production_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, missi
 def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, proxies: str) -> None:
     monkeypatch.setenv("QUARTERDECK_TRUSTED_PROXIES", proxies)
     assert load_settings().trusted_proxies == proxies
+
+
+@pytest.mark.parametrize("origins", ["", "https://a.example", "http://localhost:3000 , https://b.example:8443,"])
+def test_origins_are_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch, origins: str) -> None:
+    monkeypatch.setenv("QUARTERDECK_CORS_ORIGINS", origins)
+    assert load_settings().cors_origins == origins
 
 
 @pytest.mark.parametrize("password", ["", ":", ":postgres", ":changeme", ":Quarterdeck"])

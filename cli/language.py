@@ -1,0 +1,13 @@
+"""The language in which the command line says what it makes sentences of: that of the environment, else English."""
+
+import os
+
+from models.domain.words import Language
+
+VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+"""The first that is set decides, as everywhere."""
+
+
+def language() -> Language:
+    wanted = next((value for name in VARIABLES if (value := os.environ.get(name))), "")
+    return Language.FR if wanted.lower().startswith("fr") else Language.EN

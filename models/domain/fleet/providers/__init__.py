@@ -1,0 +1,1 @@
+"""What each provider is like, a module each, found by listing."""

@@ -1,0 +1,1 @@
+"""Found by listing: each module has the words of one family, as `FAMILY`."""

@@ -1,0 +1,1 @@
+"""One module per family of features, each with its `FAMILY`; `models.settings` finds them by listing this package."""

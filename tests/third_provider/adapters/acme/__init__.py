@@ -1,0 +1,1 @@
+"""How machines of the made-up cloud are reached."""

@@ -1,0 +1,134 @@
+"""What toys have done every minute, by their rows: with the worker killed wherever a row is on its way to Temporal, and where a run
+orders something.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.runtime.crash import CRASH_AT, CRASH_ONCE
+from models.base.ids import new_id
+from models.contracts.schedules import LookAtSchedules, schedule_id_of
+from models.contracts.workflow_ids import SCHEDULES
+from tests.chaos.installation import Installation, installed
+from tests.patience import GIVE_UP_S
+from tests.toys.test_toys import PROGRAM, asked_to_break, decided, made, until, until_status
+from workers.embedded.stack import Programs
+
+POINTS = [f"reconcile_schedules:{point}" for point in ("before_call", "after_call", "after_call@2", "after_return")]
+ORDER_POINTS = [f"order_scheduled:{point}" for point in ("before_call", "after_call", "after_return")]
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    programs = Programs(migrate=(*PROGRAM, "migrate"), api=(*PROGRAM, "api"), worker=(*PROGRAM, "worker"))
+    async with installed(tmp_path_factory.mktemp("toy-schedules"), programs) as running:
+        yield running
+
+
+async def schedule_of(installation: Installation, toy_id: str) -> UUID:
+    [row] = await installation.rows("SELECT id FROM schedules WHERE resource_id = %s", UUID(toy_id))
+    found: UUID = row["id"]
+    return found
+
+
+async def until_settled(installation: Installation) -> None:
+    async def is_so() -> bool:
+        return not await installation.rows("SELECT 1 FROM schedules WHERE state <> 'applied'")
+
+    await until(is_so)
+
+
+async def paused_in_temporal(client: Client, schedule_id: UUID) -> bool | None:
+    """None where there is no such schedule."""
+    try:
+        return (await client.get_schedule_handle(schedule_id_of(schedule_id)).describe()).schedule.state.paused
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
+
+
+async def say(installation: Installation, state: str, schedule_id: UUID) -> None:
+    """As a request would have it."""
+    await installation.rows(
+        "UPDATE schedules SET state = %s, is_paused = true, revision = revision + 1 WHERE id = %s", state, schedule_id
+    )
+
+
+async def ticks(installation: Installation, toy_id: str) -> Sequence[str]:
+    found = await installation.rows(
+        "SELECT status FROM operations WHERE resource_id = %s AND kind = 'toy.tick'", UUID(toy_id)
+    )
+    return [row["status"] for row in found]
+
+
+async def test_a_worker_killed_between_row_and_schedule_leaves_nothing_behind(installation: Installation) -> None:
+    """With one schedule being made, one changed and one removed at each point."""
+    client = await installation.temporal_client()
+    toys = [await made(installation) for _ in range(2 * len(POINTS))]
+    await until_settled(installation)
+    ids = [await schedule_of(installation, one) for one in toys]
+    await installation.worker.kill()
+    for number, point in enumerate(POINTS):
+        changed, removed = ids[2 * number : 2 * number + 2]
+        await say(installation, "pending", changed)
+        await say(installation, "removing", removed)
+        answer = await installation.call("POST", "/toys?name=new")
+        new = await schedule_of(installation, answer.json()["resource"]["id"])
+        marker = installation.folder / f"{point}.once"
+        await installation.worker.start(**{CRASH_AT: point, CRASH_ONCE: str(marker)})
+        assert await installation.worker.killed_itself(GIVE_UP_S), point
+        await installation.worker.start()
+        await client.get_workflow_handle(SCHEDULES).signal("look", LookAtSchedules())
+        await until_settled(installation)
+        assert [await paused_in_temporal(client, one) for one in (new, changed, removed)] == [False, True, None], point
+        assert not await installation.rows("SELECT 1 FROM schedules WHERE id = %s", removed)
+        await installation.worker.kill()
+    await installation.worker.start()
+
+
+async def test_what_is_still_open_when_a_toy_ends_is_given_up(installation: Installation) -> None:
+    """The tick was asked for while somebody was to say whether the toy may be broken."""
+    toy_id = await made(installation)
+    breaking = await asked_to_break(installation, toy_id)
+    await installation.rows(
+        "INSERT INTO operations (id, organization_id, kind, status, resource_kind, resource_id, workflow_id, progress_percent, created_at) "
+        "SELECT %s, organization_id, 'toy.tick', 'pending', resource_kind, resource_id, workflow_id, 0, now() "
+        "FROM operations WHERE id = %s",
+        new_id(),
+        UUID(breaking),
+    )
+    await decided(installation, breaking)
+    await until_status(installation, toy_id, "broken")
+    assert [one for one in await ticks(installation, toy_id) if one != "succeeded"] == ["cancelled"]
+
+
+async def test_a_worker_killed_while_a_run_orders_has_it_ordered_once(installation: Installation) -> None:
+    client = await installation.temporal_client()
+    toys = [await made(installation) for _ in ORDER_POINTS]
+    await until_settled(installation)
+    ids = [await schedule_of(installation, one) for one in toys]
+    await installation.rows(  # no minute of its own comes in between
+        "UPDATE schedules SET interval_s = 86400, state = 'pending', revision = revision + 1 WHERE id = ANY(%s)", ids
+    )
+    await client.get_workflow_handle(SCHEDULES).signal("look", LookAtSchedules())
+    await until_settled(installation)
+    for toy_id, schedule_id, point in zip(toys, ids, ORDER_POINTS, strict=True):
+        before = len(await ticks(installation, toy_id))
+        await installation.worker.kill()
+        await client.get_schedule_handle(schedule_id_of(schedule_id)).trigger()
+        marker = installation.folder / f"{point}.once"
+        await installation.worker.start(**{CRASH_AT: point, CRASH_ONCE: str(marker)})
+        assert await installation.worker.killed_itself(GIVE_UP_S), point
+        await installation.worker.start()
+
+        async def has_ticked(toy_id: str = toy_id, ticked: int = before + 1) -> bool:
+            return await ticks(installation, toy_id) == ["succeeded"] * ticked
+
+        await until(has_ticked)
