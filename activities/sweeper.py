@@ -7,10 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from temporalio import activity
 
+from activities.runtime.failures import unwrap
 from activities.runtime.heartbeat import Heartbeat
 from models.contracts.owner_kinds import OwnerKind, OwnerKinds
 from models.contracts.sweeper import SweepInput, SweepResult
@@ -47,21 +48,33 @@ class SweeperActivities:
     ) -> None:
         self._rows, self._client, self._delivery = rows, client, delivery
         self._kinds, self._steps = kinds, steps
+        self._has_asked_for_deliveries = False
 
     @activity.defn
     async def sweep(self, request: SweepInput) -> SweepResult:
         """Safe to repeat and to run twice at once. What fails for one family keeps no other from being swept: it is raised when
-        everything else is done. Raises ServiceUnavailable while the database or Temporal is away.
+        everything else is done, or told of where a mark was left. Raises ServiceUnavailable while the database or Temporal is
+        away.
         """
         attempts = _Attempts()
         async with Heartbeat():
             running = await self._running_owners(attempts)  # before the rows: an owner's row is there before it
-            told = await self._tell_to_reread(running, request, attempts)
+            told, mark = await self._tell_to_reread(running, request, attempts)
             restarted = await self._restart_missing_owners(running, attempts)
             found = await self._take_steps(attempts)  # after the owners, none of whom waits for one that takes its time
-            purged = await self._rows.purge()
-        attempts.raise_first()
-        return SweepResult(found=found, owners_restarted=restarted, purged=purged, owners_told=told)
+            purged = 0
+            with attempts.one("what is old"):
+                purged = await self._rows.purge()
+        if mark is None:
+            attempts.raise_first()
+        return SweepResult(
+            found=found,
+            owners_restarted=restarted,
+            purged=purged,
+            owners_told=told,
+            mark=mark,
+            failed_code=attempts.failed_code,
+        )
 
     async def _take_steps(self, attempts: _Attempts) -> dict[str, int]:
         counts = {}
@@ -88,26 +101,39 @@ class SweeperActivities:
                 found[kind].add(resource_id)
         return found
 
-    async def _tell_to_reread(self, running: Running, request: SweepInput, attempts: _Attempts) -> int:
-        """Every owner, where database and engine are of different times: what it knows of its row may be of another. Otherwise
-        those whose rows are over or gone: nothing will ever happen to such a row that would wake an owner.
+    async def _tell_to_reread(
+        self, running: Running, request: SweepInput, attempts: _Attempts
+    ) -> tuple[int, UUID | None]:
+        """How many owners were told, and the mark that was left then.
+
+        Every owner, where database and engine are of different times: what it knows of its row may be of another. Otherwise those
+        whose rows are over or gone: nothing will ever happen to such a row that would wake an owner. And once in the life of a
+        process those that a message reached since the mark: an engine that lost less than a sweep, as after a power cut, bears
+        the mark still.
         """
-        is_of_one_time = request.next_mark is None or await self._rows.bears_mark(request.mark, request.next_mark)
+        is_of_one_time = not request.is_marked or await self._rows.bears_mark(request.mark)
+        reached: set[str] = set()
         if not is_of_one_time:
             logger.warning(
                 "the database is not as the last sweep left it: all %d owners read their rows again",
                 sum(map(len, running.values())),
             )
+        elif request.is_marked and not self._has_asked_for_deliveries:
+            reached = await self._rows.delivered_since_mark()
         told = 0
         for kind, owners in running.items():
             with attempts.one(f"the rows of {kind.resource_kind}"):
                 doubtful = owners
                 if is_of_one_time:
                     doubtful = await self._rows.not_in_need(kind, owners, settled_s=SETTLED_AFTER_S)
+                    doubtful |= {one for one in owners if kind.workflow_id(one) in reached}
                 told += await self._tell(kind, sorted(doubtful))
-        if request.next_mark is not None and not attempts.have_failed:
-            await self._rows.mark(request.next_mark)  # last: a sweep that is killed before tells all of them again
-        return told
+        if not request.is_marked or attempts.have_failed:
+            return told, None
+        mark = uuid4()
+        await self._rows.mark(mark)  # last: a sweep that is killed before tells all of them again
+        self._has_asked_for_deliveries = True
+        return told, mark
 
     async def _tell(self, kind: OwnerKind, owners: list[UUID]) -> int:
         told = 0
@@ -146,6 +172,11 @@ class _Attempts:
         except Exception as error:  # noqa: BLE001  (raised later: what is broken for one family must not stop the sweep of all)
             logger.warning("the sweep goes on without %s (%s)", name, type(error).__name__)
             self._first = self._first or error
+
+    @property
+    def failed_code(self) -> str | None:
+        """Of the first; an error that is none of ours has the code of any such."""
+        return None if self._first is None else unwrap(self._first).code
 
     def raise_first(self) -> None:
         if self._first is not None:

@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 from activities.sweeper import SweeperActivities
+from models.base.errors import AppError
 from models.contracts.rounds import RoundsInput
 from models.contracts.sweeper import SweepInput, SweepResult
 from models.contracts.task_queues import TaskQueue
@@ -14,7 +15,8 @@ from workflows.lib.rounds import repeat
 class SweeperWorkflow:
     """Sweeps for ever, id `sweeper`. Every sweep reads everything anew.
 
-    It keeps the mark alone that its last sweep left in the database: where they differ, one of the two is of another time.
+    It keeps the mark alone that its last sweep left in the database: where they differ, one of the two is of another time. An
+    engine that was put back would make any mark of the workflow's own once more, so that the activity makes it.
     """
 
     @workflow.run
@@ -25,9 +27,10 @@ class SweeperWorkflow:
 
     async def _sweep_marked(self, request: RoundsInput) -> None:
         """`request` is what the next run begins with."""
-        next_mark = workflow.uuid4()
-        await self._sweep(SweepInput(mark=request.mark, next_mark=next_mark))
-        request.mark = next_mark
+        swept = await self._sweep(SweepInput(is_marked=True, mark=request.mark))
+        request.mark = swept.mark
+        if swept.failed_code is not None:
+            raise AppError("a part of the sweep failed", code=swept.failed_code)
 
     async def _sweep(self, sweep: SweepInput) -> SweepResult:
         return await workflow.execute_activity_method(

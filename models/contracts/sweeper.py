@@ -6,12 +6,11 @@ from pydantic import BaseModel
 
 
 class SweepInput(BaseModel):
-    """The marks that say whether database and workflow engine are of one time: what the sweep before left in the database, and
-    what this one leaves there. None for a sweep that stands alone.
-    """
+    """`mark` is what the sweep before left in the database, which says whether database and workflow engine are of one time."""
 
+    is_marked: bool = False
+    """False for a sweep that stands alone: it neither asks for a mark nor leaves one."""
     mark: UUID | None = None
-    next_mark: UUID | None = None
 
 
 class SweepResult(BaseModel):
@@ -21,3 +20,7 @@ class SweepResult(BaseModel):
     purged: int = 0
     owners_told: int = 0
     """Owners that were told to read their rows again: all of them after a restore, else those whose rows do not need one."""
+    mark: UUID | None = None
+    """What it left in the database. It has come to its end then, whatever failed of it: the mark must reach the workflow."""
+    failed_code: str | None = None
+    """Of the first part of a sweep with a mark that failed."""

@@ -12,7 +12,7 @@ from models.contracts.owner_kinds import OwnerKind
 from models.repositories.database import Database
 from models.tables.installation import Installation
 
-MARK = text("UPDATE installation SET sweep_mark = :mark")
+MARK = text("UPDATE installation SET sweep_mark = :mark, sweep_marked_at = now()")
 PURGE = text("SELECT purge_expired(:delivered_kept_s, :events_kept_s, :kinds, :kept_s)").bindparams(
     bindparam("kinds", type_=postgresql.ARRAY(Text)), bindparam("kept_s", type_=postgresql.ARRAY(Double))
 )
@@ -56,10 +56,15 @@ class SweeperRows:
             rows = await session.execute(statement, {**kind.rows.values, "ids": list(owned), "settled_s": settled_s})
             return {row.resource_id for row in rows}
 
-    async def bears_mark(self, *marks: UUID | None) -> bool:
-        """Whether the database bears one of these. One that was never marked bears None."""
+    async def bears_mark(self, mark: UUID | None) -> bool:
+        """Whether the database bears this one. One that was never marked bears None."""
         async with self._database.system() as session:
-            return (await session.exec(select(Installation.sweep_mark))).one() in marks
+            return (await session.exec(select(Installation.sweep_mark))).one() == mark
+
+    async def delivered_since_mark(self) -> set[str]:
+        """Ids of the workflows that a message of the outbox reached since the mark."""
+        async with self._database.system() as session:
+            return set((await session.execute(text("SELECT workflow_id FROM delivered_since_mark()"))).scalars())
 
     async def mark(self, mark: UUID) -> None:
         async with self._database.system() as session:

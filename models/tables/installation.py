@@ -15,7 +15,9 @@ class Installation(SQLModel, table=True):
     """One row. Its id tags everything created at a provider, so that two installations never touch each other's."""
 
     __tablename__ = "installation"
-    __table_args__ = shared_table(api={SELECT: ("id",)}, worker={SELECT: ALL, UPDATE: ("sweep_mark",)})
+    __table_args__ = shared_table(
+        api={SELECT: ("id",)}, worker={SELECT: ALL, UPDATE: ("sweep_mark", "sweep_marked_at")}
+    )
 
     id: UUID = primary_key()
     created_at: datetime = moment(default_now=True)
@@ -26,6 +28,7 @@ class Installation(SQLModel, table=True):
     """From when to when an API process has taken heartbeats without a gap."""
     sweep_mark: UUID | None = None
     """What the last sweep left here and the sweeper remembers: where they differ, one of the two was restored."""
+    sweep_marked_at: datetime | None = moment(nullable=True)
 
 
 class SettingScope(StrEnum):

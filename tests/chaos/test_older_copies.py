@@ -195,3 +195,20 @@ async def test_an_engine_older_than_the_database(installation: Installation, cop
     await verify(installation, [*live, *over])
     await until_owned(installation, set())
     assert await live_outside(installation) == {}
+
+
+async def test_an_engine_that_lost_its_last_seconds(installation: Installation, copies: Copies) -> None:
+    """As after a power cut. At most one sweep came between, so that only what was delivered says that something is missing."""
+    kept, going = await installation.ready("mock", 2)
+    await copies.take_engine()
+    await terminating(installation, going)
+    await copies.put_engine_back()
+
+    await installation.end_faults()
+    took = await installation.until_status([going], "terminated", HEALED_WITHIN_S)
+    scoreboard.recovered("engine of seconds before put back", 1, took)
+    await until_owned(installation, {kept})
+    await installation.terminate(kept)
+    await installation.until_status([kept], "terminated", HEALED_WITHIN_S)
+    await verify(installation, [kept, going])
+    assert await live_outside(installation) == {}

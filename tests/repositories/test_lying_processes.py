@@ -171,6 +171,8 @@ OF_AN_API = (
     "SELECT * FROM machine_listings",
     "UPDATE unowned_machines SET end_requested_at = now()",
     "UPDATE installation SET sweep_mark = NULL",
+    "UPDATE installation SET sweep_marked_at = now()",
+    "SELECT delivered_since_mark()",
     "SELECT purge_expired(0, 0)",
     "SELECT roll_up_samples(now())",
     "SELECT ensure_sample_partitions('system_samples', now())",

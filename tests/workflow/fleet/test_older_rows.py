@@ -6,7 +6,7 @@ from uuid import UUID
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import ActivityEnvironment
 
-from models.base.ids import new_id
+from activities.sweeper import SweeperActivities
 from models.contracts.operations import Reread
 from models.contracts.sweeper import SweepInput, SweepResult
 from models.ports.compute import BootData, Machine, MachineSpec, MachineState
@@ -14,10 +14,29 @@ from tests.patience import GIVE_UP_S
 from tests.workflow.fleet.instance_world import InstanceWorld
 
 
-async def sweep(world: InstanceWorld, mark: UUID | None = None, next_mark: UUID | None = None) -> SweepResult:
-    result = await ActivityEnvironment().run(world.sweeper().sweep, SweepInput(mark=mark, next_mark=next_mark))
+async def sweep(world: InstanceWorld) -> SweepResult:
+    """One that stands alone."""
+    return await swept(world.sweeper(), SweepInput())
+
+
+async def swept(sweeper: SweeperActivities, request: SweepInput) -> SweepResult:
+    result = await ActivityEnvironment().run(sweeper.sweep, request)
     assert isinstance(result, SweepResult)
     return result
+
+
+class Process:
+    """A worker's, with what the engine remembers of its sweeps."""
+
+    def __init__(self, world: InstanceWorld, mark: UUID | None = None) -> None:
+        self._sweeper, self.mark = world.sweeper(), mark
+
+    async def tells(self, mark: UUID | None = None) -> int:
+        """How many owners the next sweep tells; of an engine that remembers another mark, where one is given."""
+        result = await swept(self._sweeper, SweepInput(is_marked=True, mark=mark or self.mark))
+        assert result.mark is not None
+        self.mark = result.mark
+        return result.owners_told
 
 
 async def forget(world: InstanceWorld, instance_id: UUID) -> None:
@@ -100,17 +119,59 @@ async def test_every_owner_is_told_where_the_database_is_not_as_the_last_sweep_l
     for one in instances:
         await world.become_ready(one)
     await listed(world, 2)
-    first, second, third, fourth = (new_id() for _ in range(4))
-    assert (await sweep(world, None, first)).owners_told == 0, "the first sweep of all"
-    assert (await sweep(world, first, second)).owners_told == 0
-    assert (await sweep(world, first, second)).owners_told == 0, "the same sweep, tried again"
-    assert (await sweep(world, first, third)).owners_told == 2, "an engine of before the last sweep"
-    assert (await sweep(world, third, fourth)).owners_told == 0, "once"
-    await world.execute("UPDATE installation SET sweep_mark = %s", second)
-    assert (await sweep(world, fourth, first)).owners_told == 2, "a database of before the last sweep"
+    process = Process(world)
+    assert await process.tells() == 0, "the first sweep of all"
+    first = process.mark
+    assert await process.tells() == 0
+    assert await process.tells(first) == 2, "an engine of before the last sweep"
+    assert await process.tells() == 0, "once"
+    await world.execute("UPDATE installation SET sweep_mark = %s", first)
+    assert await process.tells() == 2, "a database of before the last sweep"
     await world.execute("UPDATE installation SET sweep_mark = NULL")
-    assert (await sweep(world, first, second)).owners_told == 2, "a database of before sweeps left marks"
-    assert (await sweep(world, None, third)).owners_told == 2, "a sweeper that was begun anew knows nothing"
+    assert await process.tells() == 2, "a database of before sweeps left marks"
+    process.mark = None
+    assert await process.tells() == 2, "a sweeper that was begun anew knows nothing"
+
+
+async def test_an_engine_that_was_put_back_to_before_one_sweep_alone_is_noticed(real_time_world: InstanceWorld) -> None:
+    """What the sweep of its second life leaves is not what the same sweep left in its first."""
+    world = real_time_world
+    await world.become_ready(await world.deploy_id())
+    await listed(world, 1)
+    process = Process(world)
+    await process.tells()
+    copied = process.mark
+    assert await process.tells() == 0
+    assert await Process(world, copied).tells() == 1
+
+
+async def test_a_new_process_tells_owners_of_what_reached_them_since_the_mark(real_time_world: InstanceWorld) -> None:
+    """An engine that lost the last seconds bears the mark still."""
+    world = real_time_world
+    quiet, reached = [await world.deploy_id() for _ in range(2)]
+    for one in (quiet, reached):
+        await world.become_ready(one)
+    await listed(world, 2)
+    process = Process(world)
+    await process.tells()
+    await world.execute("UPDATE outbox SET delivered_at = now() - interval '1 minute'")
+    await world.execute("UPDATE outbox SET delivered_at = now() WHERE workflow_id = %s", f"instance/{reached}")
+    assert await process.tells() == 0, "no engine was put back under a process that lives"
+    await world.execute("UPDATE outbox SET delivered_at = now() WHERE workflow_id = %s", f"instance/{reached}")
+    another = Process(world, process.mark)
+    assert await another.tells() == 1
+    assert await another.tells() == 0, "once"
+
+
+async def test_a_sweep_whose_mark_is_left_ends_with_what_failed_of_it(real_time_world: InstanceWorld) -> None:
+    """Were it tried again, it would find another mark than it knows, and tell every owner each time."""
+    world = real_time_world
+    await world.execute("ALTER FUNCTION purge_expired RENAME TO purge_nothing")
+    try:
+        result = await swept(world.sweeper(), SweepInput(is_marked=True))
+        assert (result.mark is not None, result.failed_code) == (True, "INTERNAL")
+    finally:
+        await world.execute("ALTER FUNCTION purge_nothing RENAME TO purge_expired")
 
 
 async def test_an_owner_that_is_ahead_of_its_row_goes_on_from_it(real_time_world: InstanceWorld) -> None:
