@@ -62,7 +62,6 @@ USED_ELSEWHERE = {
     "Fetcher": "how addresses that customers name will be called (docs/decisions/0012-egress.md)",
     "Opened": "what the sockets of a family work with, as that of tests/toys does",
     "OwnedTable": "what a family projects with whose rows nothing else hangs on, as tests/toys does",
-    "SupportsCatalog": "a capability that an adapter has and its contract suite asks for",
     "PrivateSeals": "what the worker of a provider opens, which no other process can (docs/decisions/0085-sealed-values.md)",
     "PublicSeal": "what the API takes in for it",
     "TenantSeals": "what every family seals with; no table of today has a secret to keep",

@@ -28,12 +28,14 @@ def extend() -> None:
 
 
 async def ordered(owner_url: str, api_url: str, organization_id: UUID, user_id: UUID) -> dict[str, object]:
-    from models.contracts.task_queues import compute_queue  # noqa: PLC0415  (listed when they are imported, as all below)
+    from models.base.errors import AppError  # noqa: PLC0415  (listed when they are imported, as all below)
+    from models.contracts.task_queues import compute_queue  # noqa: PLC0415
+    from models.domain.fleet.instances.state import OnUnavailable  # noqa: PLC0415
     from models.domain.fleet.placement.decision import Wish  # noqa: PLC0415
     from models.domain.identity.principal import Principal  # noqa: PLC0415
     from models.domain.identity.roles import Role  # noqa: PLC0415
     from models.repositories.database import Database  # noqa: PLC0415
-    from models.repositories.fleet import deployments  # noqa: PLC0415
+    from models.repositories.fleet import deployments, instance_commands  # noqa: PLC0415
     from models.repositories.fleet.seeding import Host, seed  # noqa: PLC0415
     from models.tables.fleet.instances import Instance  # noqa: PLC0415
 
@@ -47,11 +49,20 @@ async def ordered(owner_url: str, api_url: str, organization_id: UUID, user_id: 
         found = {"provider": row.provider_code, "zone": row.zone_code, "type": row.instance_type_code}
         elsewhere = deployments.Order(Wish(model_name="acme-poet", provider_code="local"))
         refused = await deployments.place(session, principal, elsewhere)
+        anew = deployments.Order(Wish(model_name="acme-poet"), OnUnavailable.REINSTALL)
+        unable = await deployments.place(session, principal, anew)
+        try:
+            await instance_commands.reinstall(session, principal, placed.instance_id)
+        except AppError as error:
+            reinstall = [error.status, error.code, error.message]
     await owner.close()
     await api.close()
     return {
         **found,
         "queue": compute_queue(found["provider"] or "", found["zone"] or ""),
+        "on_unavailable": row.on_unavailable.value,
+        "reinstall": reinstall,
+        "reinstall_when_silent": [unable.refusal.code, unable.refusal.message] if unable.refusal else None,
         "elsewhere": refused.refusal.message if refused.refusal else None,
     }
 

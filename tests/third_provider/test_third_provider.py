@@ -23,6 +23,16 @@ async def test_a_provider_is_added_by_adding_files(database: TestDatabase, tmp_p
         "zone": "moon-1",
         "type": "acme-1",
         "queue": "cloud-acme",
+        "on_unavailable": "restart_agent",
+        "reinstall": [
+            400,
+            "REINSTALL_NOT_SUPPORTED",
+            "machines of Acme cannot be reinstalled; terminate the instance and deploy a new one",
+        ],
+        "reinstall_when_silent": [
+            "INVALID_PROVIDER",
+            "machines of Acme allow no reinstall; order with `on_unavailable` one of wait, restart_agent, terminate",
+        ],
         "elsewhere": "acme-poet exists only on machines of Acme",
         "is_offered": True,
         "polls": "cloud-acme",

@@ -133,7 +133,7 @@ def _compose(objects: WorkerObjects) -> Mapping[str, Callable[[], QueueRegistrat
 
     def at(kind: ProviderKind) -> QueueRegistration:
         """Everything that is done at one provider, on its queue."""
-        compute = provider_of(kind).build(settings, objects.http)
+        compute = provider_of(kind).connect(settings, objects.http)
         control_plane_url = derived.control_plane_url(settings)
         activities = MachineActivities(compute, rows, installation_key=key, control_plane_url=control_plane_url)
         reconcile = ReconcileActivities(compute, unowned)

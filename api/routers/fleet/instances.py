@@ -80,7 +80,8 @@ async def create_deployment(
         zone_code=body.zone or None,
         instance_type_code=body.instance_type or None,
     )
-    place = partial(deployments.place, principal=operator, order=Order(wish, body.on_unavailable))
+    policy = body.on_unavailable if "on_unavailable" in body.model_fields_set else None
+    place = partial(deployments.place, principal=operator, order=Order(wish, policy))
     answer = partial(_placed, state=state, request_id=request_id_of(request.scope))
     return wait.for_operation(await run(state, Keyed(operator, "POST /deployments", key, body), place, answer))
 

@@ -26,9 +26,13 @@ class DeploymentCreate(RequestModel):
     provider_id: Annotated[UUID | None, Field(description="Older clients; wins over `provider_code`.")] = None
     zone: Annotated[Name | None, Field(description="Zone code.")] = None
     instance_type: Annotated[Name | None, Field(description="Type code.")] = None
-    on_unavailable: Annotated[OnUnavailable, Field(description="What to do when the node agent falls silent.")] = (
-        OnUnavailable.RESTART_AGENT
-    )
+    on_unavailable: Annotated[
+        OnUnavailable,
+        Field(
+            description="What to do when the node agent falls silent; a provider that cannot is not taken. "
+            "Left out where nothing of the provider can be started again: `wait`."
+        ),
+    ] = OnUnavailable.RESTART_AGENT
 
 
 class DeploymentAccepted(ResponseModel):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from models.domain.fleet.instances.state import OnUnavailable
+
 CLOUD_QUEUE: Final = "cloud-"
 HOST_QUEUE: Final = "runner@"
 """Beginnings of the task queues of those who reach providers."""
@@ -32,7 +34,33 @@ class ProviderKind:
     """The only models that its machines serve, and that no other provider's do; empty: whatever fits."""
     machines: str = "machines of this provider"
     """What its machines are called in a sentence, in the plural."""
+    can_reinstall: bool = False
+    """A machine of it can be installed anew and stays (`SupportsReinstall`)."""
+    can_restart_agent: bool = False
+    """The agent on a machine of it can be started again by itself (`SupportsAgentRestart`)."""
+    has_volumes: bool = False
+    """Its machines have volumes that are billed, and deleted, by themselves (`SupportsVolumes`)."""
+    lists_types: bool = False
+    """It says which types it offers (`SupportsCatalog`)."""
 
     def queue(self, zone_code: str) -> str:
         """The task queue whose workers reach its machines in the zone."""
         return f"{HOST_QUEUE}{zone_code}" if self.is_on_this_machine else f"{CLOUD_QUEUE}{self.code}"
+
+    def can_heal_by(self, policy: OnUnavailable) -> bool:
+        """Whether an instance of it that fell silent can be seen to in this way. Where the agent cannot be started again by
+        itself, the machine is installed anew.
+        """
+        match policy:
+            case OnUnavailable.REINSTALL:
+                return self.can_reinstall
+            case OnUnavailable.RESTART_AGENT:
+                return self.can_restart_agent or self.can_reinstall
+            case OnUnavailable.WAIT | OnUnavailable.TERMINATE:
+                return True
+
+    @property
+    def heals_by(self) -> OnUnavailable:
+        """What is done for an instance whose order leaves it out."""
+        usual = OnUnavailable.RESTART_AGENT
+        return usual if self.can_heal_by(usual) else OnUnavailable.WAIT

@@ -27,7 +27,8 @@ from models.tables.operations import Operation
 @dataclass(frozen=True)
 class Order:
     wish: Wish
-    on_unavailable: OnUnavailable = OnUnavailable.RESTART_AGENT
+    on_unavailable: OnUnavailable | None = None
+    """None is left to us: what the provider that is taken can do."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ async def place(session: AsyncSession, principal: Principal, order: Order) -> Pl
     market = await offers.look_up(session, order.wish)
     if order.wish.names_provider and market.provider is None:
         raise MalformedRequest("there is no such provider; GET /providers lists them", code="UNKNOWN_PROVIDER")
-    decision = decide(order.wish, market)
+    decision = decide(order.wish, market, order.on_unavailable)
     if isinstance(decision, Refusal):
         provider = market.provider or await offers.default_provider(session)
         return await _refuse(session, principal, provider, market.model, decision)
@@ -93,7 +94,7 @@ async def _accept(session: AsyncSession, principal: Principal, order: Order, pla
         price_source=PriceSource.NONE if offer.price_eur_per_hour is None else PriceSource.CATALOG,
         billing_increment_s=offer.billing_increment_s,
         billing_minimum_s=offer.billing_minimum_s,
-        on_unavailable=order.on_unavailable,
+        on_unavailable=order.on_unavailable or offer.provider.heals_by,
         zone_offers=zone_offers.frozen(placement.zones),
         waiting_on=operations.FOR_ITS_OWNER,
         waiting_since=now,

@@ -15,6 +15,7 @@ from models.domain.fleet.instances.deletion import NO_PROVIDER_RESOURCE
 from models.domain.fleet.instances.refusals import instance_not_found
 from models.domain.fleet.instances.state import FINAL, DesiredStatus, InstanceStatus, advance
 from models.domain.fleet.operations import OperationKind
+from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.domain.identity.principal import Principal
 from models.domain.operations import OPEN, OperationStatus
 from models.repositories import events, operations, outbox
@@ -58,7 +59,10 @@ async def terminate(session: AsyncSession, principal: Principal, instance_id: UU
 
 
 async def reinstall(session: AsyncSession, principal: Principal, instance_id: UUID) -> Commanded:
-    """Ask for a fresh install. Raises MalformedRequest (terminated, or no machine yet), Conflict (terminating)."""
+    """Ask for a fresh install.
+
+    Raises MalformedRequest (terminated, no machine yet, or its provider installs none anew), Conflict (terminating).
+    """
     row = await _locked(session, instance_id)
     if row.status in FINAL:
         raise MalformedRequest(
@@ -67,6 +71,12 @@ async def reinstall(session: AsyncSession, principal: Principal, instance_id: UU
     if row.desired_status is DesiredStatus.TERMINATED or row.status in ENDING:
         raise Conflict(
             "the instance is being terminated and cannot be reinstalled; deploy a new one", code="INSTANCE_TERMINATING"
+        )
+    provider = PROVIDER_KINDS.of(row.provider_code)
+    if not provider.can_reinstall:
+        raise MalformedRequest(
+            f"{provider.machines} cannot be reinstalled; terminate the instance and deploy a new one",
+            code="REINSTALL_NOT_SUPPORTED",
         )
     if row.provider_instance_id is None or row.endpoint_host is None:
         raise MalformedRequest("the instance has no machine with an address yet", code="INSTANCE_HAS_NO_MACHINE")

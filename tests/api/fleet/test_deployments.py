@@ -290,6 +290,20 @@ async def test_what_is_left_out_becomes_the_cheapest_active_offer_that_fits(fres
     assert refused["code"] in {"INCOMPATIBLE_MODEL_INSTANCE", "NO_FITTING_OFFER"}
 
 
+async def test_an_order_that_its_provider_could_not_keep_is_refused(fresh: SeededApi):
+    """What is left out becomes what the provider can do."""
+    person, rows = fresh.people.person(), fresh.rows
+    rows.change(rows.one(Provider, code="scaleway"), is_active=True, has_adapter=True)
+    model = {"model_id": "qwen2.5-7b-instruct"}
+    for policy in ("reinstall", "restart_agent"):
+        refused = await fresh.deploy(person, 400, **model, on_unavailable=policy)
+        assert refused["code"] == "INVALID_PROVIDER"
+        assert refused["message"].endswith("one of wait, terminate")
+    for order in (model, model | {"on_unavailable": "wait"}):
+        accepted = await fresh.deploy(person, 200, **order)
+        assert rows.one(Instance, id=UUID(accepted["instance_id"])).on_unavailable == "wait"
+
+
 async def test_the_price_is_that_of_the_zone_and_stays_when_the_catalogue_changes(fresh: SeededApi):
     person, rows = fresh.people.person(), fresh.rows
     accepted = await fresh.deploy(person, model_id=ECHO, instance_type="sim-l4-1-24g", zone="sim-b")

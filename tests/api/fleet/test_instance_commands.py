@@ -155,6 +155,18 @@ async def test_every_state_with_a_machine_can_be_reinstalled(seeded: SeededApi, 
     await seeded.call("POST", f"/instances/{row.id}/reinstall", person, 202)
 
 
+@pytest.mark.parametrize("provider_instance_id", ["i-1", None])
+async def test_what_its_provider_cannot_install_anew_is_refused_at_once(
+    seeded: SeededApi, person: Person, provider_instance_id: str | None
+):
+    """Whether it has a machine yet or not: to wait for one would be of no use."""
+    row = seeded.rows.machine(person.organization_id, provider_code="aws", provider_instance_id=provider_instance_id)
+    refused = (await seeded.call("POST", f"/instances/{row.id}/reinstall", person, 400)).json()
+    assert refused["code"] == "REINSTALL_NOT_SUPPORTED"
+    assert "deploy a new one" in refused["detail"]
+    assert commands(seeded, row) == []
+
+
 @pytest.mark.parametrize("status", sorted(FINAL))
 async def test_what_is_gone_cannot_be_reinstalled(seeded: SeededApi, person: Person, status: InstanceStatus):
     row = seeded.rows.machine(person.organization_id, status)

@@ -7,14 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.domain.fleet.instances.state import OnUnavailable
 from models.domain.fleet.placement.decision import Market, NamedModel, NamedProvider, Placement, Refusal, Wish, decide
 from models.domain.fleet.placement.offers import ModelNeed, Offer
 from models.domain.fleet.provider_kind import ProviderKind
 
 HERE = ProviderKind(code="here", is_on_this_machine=True, is_free=True, needs_model_file=True)
 CLOUD = ProviderKind(code="cloud")
+BOUGHT = ProviderKind(code="bought", can_reinstall=True)
+RENTED = ProviderKind(code="rented", can_restart_agent=True, machines="rented machines")
 STAGE = ProviderKind(code="stage", own_models=frozenset({"a-play"}), machines="stages")
+HERE_TOO = ProviderKind(code="too", is_free=True, can_reinstall=True, can_restart_agent=True)
+ABLE = {
+    CLOUD.code: {OnUnavailable.WAIT, OnUnavailable.TERMINATE},
+    BOUGHT.code: set(OnUnavailable),  # an agent is started again by an install
+    RENTED.code: set(OnUnavailable) - {OnUnavailable.REINSTALL},
+}
 NAMESPACE = UUID(int=7)
+WAIT = OnUnavailable.WAIT
 
 SMALL = ModelNeed("small", memory_gb=4, has_local_file=True)
 LARGE = ModelNeed("large", memory_gb=64, has_local_file=False)
@@ -39,9 +49,12 @@ def offer(provider: ProviderKind, kind: str, zone: str, price: str | None, *, ra
     )
 
 
-def decided(need: ModelNeed, *usable: Offer, wish: Wish | None = None) -> Placement | Refusal:
+def decided(
+    need: ModelNeed, *usable: Offer, wish: Wish | None = None, on_unavailable: OnUnavailable = WAIT
+) -> Placement | Refusal:
     model = NamedModel(uuid5(NAMESPACE, need.model_id), need, is_active=True)
-    return decide(wish or Wish(model_name=need.model_id), Market(None, model, has_zone=True, usable=usable))
+    market = Market(None, model, has_zone=True, usable=usable)
+    return decide(wish or Wish(model_name=need.model_id), market, on_unavailable)
 
 
 def code_of(decision: Placement | Refusal) -> str | None:
@@ -88,16 +101,41 @@ def test_why_nothing_fits(need: ModelNeed, usable: list[Offer], code: str, says:
     assert says in decision.message
 
 
+@pytest.mark.parametrize("policy", OnUnavailable)
+@pytest.mark.parametrize("provider", [CLOUD, BOUGHT, RENTED])
+def test_who_cannot_do_what_is_wished_for_a_silent_instance_is_not_taken(
+    provider: ProviderKind, policy: OnUnavailable
+) -> None:
+    """The cheaper one is, where it can; alone it is refused, and the refusal says what can be wished for."""
+    cheap, dear = offer(provider, "a", "z", "1"), offer(HERE_TOO, "a", "z", "2")
+    can = policy in ABLE[provider.code]
+    decision = decided(SMALL, cheap, dear, on_unavailable=policy)
+    assert isinstance(decision, Placement)
+    assert decision.offer == (cheap if can else dear)
+    alone = decided(SMALL, cheap, on_unavailable=policy)
+    assert isinstance(alone, Placement) == can
+    if isinstance(alone, Refusal):
+        assert alone.code == "INVALID_PROVIDER"
+        assert alone.message.endswith(", ".join(one for one in OnUnavailable if one in ABLE[provider.code]))
+
+
+def test_what_is_too_small_anyway_is_refused_for_that() -> None:
+    assert (
+        code_of(decided(LARGE, offer(RENTED, "a", "z", "1"), on_unavailable=OnUnavailable.REINSTALL))
+        == "INCOMPATIBLE_MODEL_INSTANCE"
+    )
+
+
 def test_what_is_named_and_not_there_is_refused_in_the_order_of_the_contract() -> None:
     inactive = NamedProvider(UUID(int=1), "away", is_orderable=False)
     wish = Wish(model_name="small", provider_code="away", zone_code="nowhere", instance_type_code="none")
     nothing = Market(inactive, None, has_zone=False)
     there = Market(None, None, has_zone=False)
-    assert code_of(decide(Wish(provider_code="away"), nothing)) == "MISSING_MODEL"
-    assert code_of(decide(wish, nothing)) == "INVALID_PROVIDER"
-    assert code_of(decide(wish, there)) == "INVALID_ZONE"
-    assert code_of(decide(wish, Market(None, None, has_zone=True))) == "INVALID_INSTANCE_TYPE"
-    assert code_of(decide(Wish(model_name="small"), there)) == "INVALID_MODEL"
+    assert code_of(decide(Wish(provider_code="away"), nothing, WAIT)) == "MISSING_MODEL"
+    assert code_of(decide(wish, nothing, WAIT)) == "INVALID_PROVIDER"
+    assert code_of(decide(wish, there, WAIT)) == "INVALID_ZONE"
+    assert code_of(decide(wish, Market(None, None, has_zone=True), WAIT)) == "INVALID_INSTANCE_TYPE"
+    assert code_of(decide(Wish(model_name="small"), there, WAIT)) == "INVALID_MODEL"
 
 
 OFFERS = st.builds(

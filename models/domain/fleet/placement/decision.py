@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from models.domain.fleet.instances.state import OnUnavailable
 from models.domain.fleet.placement.offers import ModelNeed, Offer, cheapest_fitting, in_every_zone, is_priced, misfit
 
 REASONS_SHOWN = 3
@@ -75,15 +76,23 @@ class Refusal:
     message: str
 
 
-def decide(wish: Wish, market: Market) -> Placement | Refusal:
-    """The checks in the order of the contract: the first that fails names the refusal."""
+def decide(wish: Wish, market: Market, on_unavailable: OnUnavailable | None) -> Placement | Refusal:
+    """The checks in the order of the contract: the first that fails names the refusal. `on_unavailable` is what the order
+    wants done for a silent instance: a provider that cannot do it is not taken. None: whatever the provider can.
+    """
     if (refusal := _misnamed(wish, market)) is not None:
         return refusal
     model = market.model
     if model is None or not model.is_active:
         return Refusal("INVALID_MODEL", f"there is no active model {wish.model_name}; GET /models lists them")
-    offer = cheapest_fitting(model.need, market.usable)
+    offer = cheapest_fitting(
+        model.need,
+        [one for one in market.usable if on_unavailable is None or one.provider.can_heal_by(on_unavailable)],
+    )
     if offer is None:
+        unable = cheapest_fitting(model.need, market.usable)
+        if unable is not None and on_unavailable is not None:
+            return _unable(unable, on_unavailable)
         return _unfitting(model.need, market.usable, is_type_named=wish.instance_type_code is not None)
     zones = [offer] if wish.zone_code is not None else in_every_zone(offer, market.usable)
     return Placement(model.id, offer, zones)
@@ -106,6 +115,15 @@ def _misnamed(wish: Wish, market: Market) -> Refusal | None:
             f"{wish.instance_type_code} cannot be ordered there; GET /instance_types lists types",
         )
     return None
+
+
+def _unable(offer: Offer, policy: OnUnavailable) -> Refusal:
+    """Nobody who could serve the model can do what is wished for a silent instance."""
+    able = ", ".join(other.value for other in OnUnavailable if offer.provider.can_heal_by(other))
+    return Refusal(
+        "INVALID_PROVIDER",
+        f"{offer.provider.machines} allow no {policy.value}; order with `on_unavailable` one of {able}",
+    )
 
 
 def _unfitting(need: ModelNeed, usable: Sequence[Offer], *, is_type_named: bool) -> Refusal:

@@ -10,4 +10,6 @@ PROVIDER: Final = ProviderKind(
     is_free=True,
     needs_model_file=True,
     machines="machines of this host",
+    can_reinstall=True,
+    can_restart_agent=True,
 )

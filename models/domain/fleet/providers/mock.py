@@ -8,4 +8,8 @@ PROVIDER: Final = ProviderKind(
     code="mock",
     own_models=frozenset({"mock-echo-model"}),
     machines="simulated machines",
+    can_reinstall=True,
+    can_restart_agent=True,
+    has_volumes=True,
+    lists_types=True,
 )
