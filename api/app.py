@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.answering import answered_by
 from api.http.body_limits import LARGE_BODIES, LIMIT_BYTES
 from api.http.cut_short import CutShort
 from api.http.errors import install_error_handlers
@@ -53,7 +54,7 @@ class Application(FastAPI):
         return self.of_sockets if scope["type"] == "websocket" else self.framework
 
 
-def create_app(state: AppState, *, sockets: Iterable[APIRouter] = SOCKETS) -> FastAPI:
+def create_app(state: AppState, *, sockets: Iterable[tuple[str, APIRouter]] = SOCKETS) -> FastAPI:
     """The application around this state, which starts and stops with it."""
     app = Application(
         title="Quarterdeck",
@@ -80,8 +81,8 @@ def create_app(state: AppState, *, sockets: Iterable[APIRouter] = SOCKETS) -> Fa
     install_error_handlers(app)
     install_openapi(app, state.settings)
     app.include_router(system.router)
-    for router in (*ROUTERS, *sockets):
-        app.include_router(router, dependencies=[Depends(only_known_filters)])
+    for family, router in (*ROUTERS, *sockets):
+        app.include_router(router, dependencies=[Depends(answered_by(family)), Depends(only_known_filters)])
     # The last one added is the first one passed.
     large = dict.fromkeys(LARGE_BODIES, state.settings.request_body_limit_bytes)
     app.add_middleware(BodyLimit, limit_bytes=LIMIT_BYTES, exceptions=large)

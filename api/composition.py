@@ -4,7 +4,10 @@ A part is built in `build_state` without touching the network, and joins `parts`
 the reverse one.
 """
 
+from dataclasses import replace
+
 from api.databases import Databases
+from api.family import ApiFamily
 from api.http.event_feed import EventFeed
 from api.http.stream_slots import StreamSlots
 from api.outbox import EagerDelivery, delivery_to
@@ -47,7 +50,7 @@ def build_state(settings: Settings) -> AppState:
         authenticator=authenticator,
         event_feed=event_feed,
     )
-    of_families = [each for family in FAMILIES for each in family.compose(objects)]
+    of_families = [each for family in FAMILIES for each in family.compose(_given_to(family, objects))]
     parts_of_families = [each for each in of_families if isinstance(each, Part)]
     eager_delivery = EagerDelivery(databases.requests, databases.upkeep, lambda: delivery_to(settings, OWNER_KINDS))
     return AppState(
@@ -73,3 +76,7 @@ def build_state(settings: Settings) -> AppState:
         of_families=of_families,
         parts=[identities, last_used, *queues, event_feed, pulse, *parts_of_families, eager_delivery],
     )
+
+
+def _given_to(family: ApiFamily, objects: ApiObjects) -> ApiObjects:
+    return replace(objects, databases=objects.databases.of_family(family.name))

@@ -1,7 +1,7 @@
 """The connections of an API process, by what they are for: what hangs for one purpose keeps none from another (decision 63)."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.repositories.database import Database
 from models.repositories.identity.session_limits import OF_ROLE
@@ -9,7 +9,9 @@ from models.settings import Settings
 from models.settings.derived import DatabaseRole, database_url
 
 SPARED = 2
-"""Of the connections of requests, so many are never one organization's: rows that hang are nearly always one's own."""
+"""Of the connections of requests, and of a family's share of them, so many are never one organization's: rows that hang are
+nearly always one's own.
+"""
 SIGNS_OF_LIFE = 2
 """The heartbeats of agents and the pulse. Each has one transaction at a time, so that neither ever waits for a connection."""
 AGENTS, INFERENCE, UPKEEP = 2, 3, 2
@@ -45,6 +47,10 @@ class Databases:
             inference=database("inference", INFERENCE),
             upkeep=database("upkeep", UPKEEP),
         )
+
+    def of_family(self, family: str) -> "Databases":
+        """What the family's objects have: of the connections of requests its share."""
+        return replace(self, requests=self.requests.of_family(family))
 
     async def close(self) -> None:
         every = (self.requests, self.signs_of_life, self.agents, self.inference, self.upkeep)

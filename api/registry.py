@@ -14,12 +14,14 @@ from models.contracts.owner_kinds import OwnerKinds
 
 FAMILIES: Final = (*exported(families, "FAMILY", ApiFamily), SPINE)
 
-ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
-    router for turn in Turn for family in FAMILIES for router in family.routers.get(turn, ())
+ROUTERS: Final[tuple[tuple[str, APIRouter], ...]] = tuple(
+    (family.name, router) for turn in Turn for family in FAMILIES for router in family.routers.get(turn, ())
 )
-"""In the order in which their routes are tried."""
+"""In the order in which their routes are tried, each with the name of its family; so the next."""
 
-SOCKETS: Final[tuple[APIRouter, ...]] = tuple(router for family in FAMILIES for router in family.sockets)
+SOCKETS: Final[tuple[tuple[str, APIRouter], ...]] = tuple(
+    (family.name, router) for family in FAMILIES for router in family.sockets
+)
 
 SHORTCUTS: Final = {prefix: answering for family in FAMILIES for prefix, answering in family.shortcuts.items()}
 """Applications that answer below a path, past the framework."""

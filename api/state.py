@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from api.answering import answering_family
 from api.cancelling import CancelHandler
 from api.databases import Databases
 from api.http.event_feed import EventFeed
@@ -66,8 +67,9 @@ class AppState:
 
     @property
     def database(self) -> Database:
-        """What requests read and write over."""
-        return self.databases.requests
+        """What requests read and write over: of the connections that they have together the share of the family that answers."""
+        family = answering_family()
+        return self.databases.requests if family is None else self.databases.requests.of_family(family)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -73,5 +73,7 @@ def queues(objects: WorkerObjects, names: set[str]) -> list[QueueRegistration]:
 
 
 def _given_to(family: WorkerFamily, objects: WorkerObjects) -> WorkerObjects:
-    own = objects.of_families.get(family.name)
-    return objects if own is None else replace(objects, databases=replace(objects.databases, activities=own))
+    """Its connections are the family's own, or its share (decision 93), whatever it does with them."""
+    databases = objects.databases.of_family(family.name, objects.of_families.get(family.name))
+    blobs = Blobs(objects.blob_store, databases.activities, limit_bytes=objects.settings.blob_limit_bytes)
+    return replace(objects, databases=databases, blobs=blobs)

@@ -1,7 +1,7 @@
 """The connections of a worker process, by what they are for: what hangs for one purpose keeps none from another (decision 63)."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.repositories.database import Database
 from models.repositories.identity.session_limits import OF_ROLE, UPKEEP, SessionLimits
@@ -9,7 +9,9 @@ from models.settings import Settings
 from models.settings.derived import DatabaseRole, database_url
 
 SPARED = 2
-"""Of the connections of activities, so many are never one organization's: rows that hang are nearly always one's own."""
+"""Of the connections of activities, and of a family's share of them, so many are never one organization's: rows that hang are
+nearly always one's own.
+"""
 DISPATCHER = 1
 """It has one transaction at a time."""
 ROUNDS = 2
@@ -35,6 +37,11 @@ class Databases:
             outbox=_database(settings, "outbox", DISPATCHER, limits),
             upkeep=_database(settings, "upkeep", ROUNDS, UPKEEP),
         )
+
+    def of_family(self, family: str, own: Database | None) -> "Databases":
+        """What the family has: for activities connections of its `own`, or else a share of those of all; for upkeep a share."""
+        activities = self.activities.of_family(family) if own is None else own
+        return replace(self, activities=activities, upkeep=self.upkeep.of_family(family))
 
     async def close(self) -> None:
         await asyncio.gather(self.activities.close(), self.outbox.close(), self.upkeep.close())

@@ -35,7 +35,7 @@ class WorkerObjects:
     schedule_kinds: ScheduleKinds = field(default_factory=lambda: ScheduleKinds(()))
     databases: Databases
     of_families: Mapping[str, Database]
-    """Those that have connections of their own, which `databases.activities` is for them."""
+    """Those that have connections of their own, which `databases.activities` is for them. For others it is their share of all."""
     delivery: OutboxDelivery
     dispatcher: Dispatcher
     blob_store: BlobStore

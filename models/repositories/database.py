@@ -1,4 +1,4 @@
-"""Transactions: one engine per process, one tenant per transaction.
+"""Transactions: one engine per purpose, one tenant per transaction, a share of the connections per family.
 
 `tenant()` is how rows of an organization are read and written; `read()` is the short way for pages that people look at;
 `system()` sees the installation's tables and may call the SECURITY DEFINER functions, nothing else. Nobody outside this module
@@ -7,7 +7,8 @@ commits.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from traceback import clear_frames
 from typing import Any, cast
@@ -25,7 +26,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.base.errors import DATABASE_BUSY, DATABASE_UNAVAILABLE, ServiceUnavailable
 from models.repositories import transaction_time
 from models.repositories.identity.session_limits import UNLIMITED, SessionLimits
-from models.repositories.shares import Shares
+from models.repositories.shares import Shares, Whose
 from models.repositories.urls import driver_url
 
 READ_AS = "SELECT set_config('app.organization_id', %s, true), set_config('app.user_id', %s, true)"
@@ -80,12 +81,29 @@ class Database:
         spared: int = 0,
     ) -> None:
         """`spared` connections are never in transactions of one and the same organization."""
-        self.transactions_under_way = 0  # those that wait for a connection included
         self._pool_size = pool_size
-        self._shares = Shares(max(1, pool_size - spared), POOL_WAIT_S)
+        self.family: str | None = None  # of whose share its transactions are
+        self._of_families: dict[str, Database] = {}
+        self._shares = Shares(pool_size, POOL_WAIT_S, database_busy, spared=spared)
+        self._shares_of_readers = Shares(pool_size, POOL_WAIT_S, database_busy)
         self._columns: dict[str, tuple[str, ...]] = {}
         self._engine = _engine(url, pool_size, application_name, limits)
         self._readers = _engine(url, pool_size, application_name, limits, isolation_level="AUTOCOMMIT")
+
+    def of_family(self, family: str) -> "Database":
+        """The same connections, of which the family's transactions have a share (`Shares`): what hangs in its tables leaves some
+        to every other family. Raises ServiceUnavailable from a transaction that waited too long for a place.
+        """
+        view = self._of_families.get(family)
+        if view is None:
+            view = self._of_families[family] = copy(self)
+            view.family = family
+        return view
+
+    @property
+    def transactions_under_way(self) -> int:
+        """Of every family, those that wait for a connection included."""
+        return self._shares.users + self._shares_of_readers.users
 
     @asynccontextmanager
     async def tenant(self, organization_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
@@ -116,9 +134,8 @@ class Database:
         raise _away()
 
     async def _read(self, organization_id: UUID, user_id: UUID, queries: Sequence[Query]) -> list[Answered]:
-        self.transactions_under_way += 1
         try:
-            async with self._readers.connect() as connection:
+            async with self._shares_of_readers.one(Whose(self.family)), self._readers.connect() as connection:
                 raw = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
                 try:
                     async with raw.pipeline():
@@ -140,8 +157,6 @@ class Database:
                 ]
         except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError) as error:
             raise _unavailable(error) from error
-        finally:
-            self.transactions_under_way -= 1
 
     def _columns_of(self, query: Query, cursor: psycopg.AsyncCursor[Any]) -> tuple[str, ...]:
         """Statements are constants: what each answers with is asked of the driver once. It takes longer than a small answer."""
@@ -155,24 +170,13 @@ class Database:
         await self._readers.dispose()
 
     @asynccontextmanager
-    async def _share(self, organization_id: UUID) -> AsyncIterator[None]:
-        """One of the organization's places. Raises ServiceUnavailable."""
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._shares.one(organization_id))
-            except TimeoutError as error:
-                raise database_busy() from error
-            yield
-
-    @asynccontextmanager
     async def _transaction(self, organization_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
-        self.transactions_under_way += 1
         try:
-            async with AsyncExitStack() as stack:
-                if organization_id is not None:
-                    await stack.enter_async_context(self._share(organization_id))
-                session = await stack.enter_async_context(_Session(self._engine, expire_on_commit=False))
-                await stack.enter_async_context(session.begin())
+            async with (
+                self._shares.one(Whose(self.family, organization_id)),
+                _Session(self._engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
                 yield session
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise _unavailable(error) from error
@@ -180,8 +184,6 @@ class Database:
             if error.connection_invalidated:
                 raise _unavailable(error) from error
             raise
-        finally:
-            self.transactions_under_way -= 1
 
 
 def session_options(given: str | tuple[str, ...] = (), limits: SessionLimits = UNLIMITED) -> str:

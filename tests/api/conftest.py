@@ -215,12 +215,12 @@ class ServerInTests(ApiServer):
 
 @asynccontextmanager
 async def served(settings: Settings, *, sockets: Sequence[APIRouter] = ()) -> AsyncIterator[Served]:
-    """uvicorn on a free loopback port, in this process; with these sockets beside those of the product."""
+    """uvicorn on a free loopback port, in this process; with these sockets, of a family of their own, beside those of the product."""
     state = build_state(settings)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            create_app(state, sockets=(*SOCKETS, *sockets)),
+            create_app(state, sockets=(*SOCKETS, *(("tests", each) for each in sockets))),
             http=HttpProtocol,
             ws="none",
             log_config=None,

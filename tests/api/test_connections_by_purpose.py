@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
-from api.databases import SPARED, Databases
+from api.databases import Databases
 from models.base.ids import new_id
 from models.repositories.identity.session_limits import OF_ROLE, SessionLimits
 from models.settings import Settings
 from models.settings.derived import DatabaseRole
 from tests.api.conftest import PASSWORD, People, Person, RunningApi, running_api
 from tests.api.fleet.rented import Agent, Fleet
+from tests.factories.rows import Rows
 from tests.patience import GIVE_UP_S
 from tests.servers import TestDatabase
 
 REQUESTS = 30
+OF_A_FAMILY, OF_ONE_ORGANIZATION = 8, 6
+"""Of the ten connections of requests: what a family may have while no other uses any, and what of these one organization may have."""
 HANG_S = 600.0
 """Instead of 5 s: nothing of what is seen here is for a lock that was given up."""
 WAITING = (
@@ -85,6 +88,17 @@ async def sign_in(api: RunningApi, person: Person) -> int:
     return (await api.client.post("/auth/login", json=body)).status_code
 
 
+@asynccontextmanager
+async def rest_held(api: RunningApi) -> AsyncIterator[None]:
+    """Nothing of the pool is left to requests, whoever answers them."""
+    size = api.state.settings.database_pool_size
+    async with AsyncExitStack() as stack:
+        for _ in range(size - OF_A_FAMILY):
+            session = await stack.enter_async_context(api.state.databases.requests.system())
+            await session.execute(text("SELECT 1"))
+        yield
+
+
 async def test_what_needs_no_request_goes_on_while_requests_hold_every_connection(
     api: RunningApi, people: People, database: TestDatabase, fleet: Fleet
 ) -> None:
@@ -92,19 +106,19 @@ async def test_what_needs_no_request_goes_on_while_requests_hold_every_connectio
     agent, new = Agent(api.client, fleet.instance()), fleet.instance()
     people.execute("INSERT INTO installation (id) VALUES (%s)", new_id())
     await agent.register()
-    size = api.state.settings.database_pool_size
     async with hanging(api, database, *hung):
-        await until_waiting(database, "requests", size)
-        await agent.beat(phase="serving")
-        await Agent(api.client, new).register()
-        assert (await api.client.get("/health")).status_code == 200
-        for key in (known, people.person()):
-            assert (await api.client.get("/v1/models", headers=key.bearer)).status_code == 200
-        people.execute("UPDATE installation SET intake_seen_at = NULL")
-        async with asyncio.timeout(GIVE_UP_S):
-            while people.execute("SELECT intake_seen_at FROM installation") == [(None,)]:
-                await asyncio.sleep(0.05)  # the pulse
-        await until_waiting(database, "requests", size)
+        await until_waiting(database, "requests", OF_A_FAMILY)
+        async with rest_held(api):
+            await agent.beat(phase="serving")
+            await Agent(api.client, new).register()
+            assert (await api.client.get("/health")).status_code == 200
+            for key in (known, people.person()):
+                assert (await api.client.get("/v1/models", headers=key.bearer)).status_code == 200
+            people.execute("UPDATE installation SET intake_seen_at = NULL")
+            async with asyncio.timeout(GIVE_UP_S):
+                while people.execute("SELECT intake_seen_at FROM installation") == [(None,)]:
+                    await asyncio.sleep(0.05)  # the pulse
+            await until_waiting(database, "requests", OF_A_FAMILY)
 
 
 async def test_one_organization_never_has_every_connection(
@@ -113,9 +127,33 @@ async def test_one_organization_never_has_every_connection(
     hung, beside = people.person(), people.person()
     key = await made_key(api, beside)
     async with hanging(api, database, hung):
-        await until_waiting(database, "requests", api.state.settings.database_pool_size - SPARED)
+        await until_waiting(database, "requests", OF_ONE_ORGANIZATION)
         assert await rename(api, beside, key) == 200
         assert await sign_in(api, beside) == 200
+        await until_waiting(database, "requests", OF_ONE_ORGANIZATION)
+
+
+@pytest.mark.usefixtures("fleet")
+async def test_one_family_never_has_every_connection(api: RunningApi, people: People, database: TestDatabase) -> None:
+    """Two organizations wait for keys, as many requests as may; what others answer, to the same people, is answered."""
+    hung = [people.person() for _ in range(2)]
+    rows = Rows(database)
+    for person in hung:
+        rows.machine(person.organization_id)
+    rows.close()
+    async with hanging(api, database, *hung):
+        await until_waiting(database, "requests", OF_A_FAMILY)
+        for person in hung:
+            listed = await api.client.get("/instances", headers=person.bearer)
+            assert listed.status_code == 200, listed.text
+            [instance_id] = [one["id"] for one in listed.json()]
+            read = await api.client.get(f"/instances/{instance_id}", headers=person.bearer)
+            assert read.status_code == 200, read.text
+            ended = await api.client.delete(f"/instances/{instance_id}", headers=person.bearer)
+            assert ended.status_code == 202, ended.text
+            operation = await api.client.get(ended.headers["location"], headers=person.bearer)
+            assert operation.json()["status"] == "pending", operation.text
+        await until_waiting(database, "requests", OF_A_FAMILY)
 
 
 async def test_an_agent_whose_row_is_held_keeps_no_heartbeat_of_another_back(

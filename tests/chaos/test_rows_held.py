@@ -13,6 +13,7 @@ import psycopg
 from api.databases import SPARED
 from models.base.ids import new_id
 from models.domain.identity.api_keys import new_api_key
+from models.repositories.shares import Shares
 from tests.chaos import scoreboard
 from tests.chaos.installation import Installation
 from tests.chaos.ledger import verify
@@ -92,9 +93,9 @@ async def commands_without_end(installation: Installation, instance_id: UUID) ->
 
 
 async def until_every_connection_waits(installation: Installation) -> None:
-    """All that one organization may have."""
+    """All that one organization may have of what the family of the route may."""
     async with asyncio.timeout(scoreboard.patience_s(EFFECT_WITHIN_S)):
-        most = installation.settings.database_pool_size - SPARED
+        most = Shares(installation.settings.database_pool_size, 0.0, TimeoutError).most_of("fleet") - SPARED
         while (await installation.rows(WAITING))[0]["waiting"] < most:
             await asyncio.sleep(0.02)
 
