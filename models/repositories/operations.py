@@ -26,6 +26,7 @@ _OPEN_ON = (
     .where(Operation.resource_id == bindparam("resource_id"), col(Operation.status).in_(OPEN))
     .order_by(col(Operation.id))
 )
+_OPEN_ON_LOCKED = locked(_OPEN_ON, refers=True)
 
 
 def new(owner: OwnerKind, resource_id: UUID, kind: str, principal: Principal, *, now: datetime) -> Operation:
@@ -67,9 +68,10 @@ async def find_open(session: AsyncSession, resource_id: UUID, kind: str) -> Oper
     return (await session.exec(statement)).one_or_none()
 
 
-async def open_on(session: AsyncSession, resource_id: UUID) -> list[Operation]:
+async def open_on(session: AsyncSession, resource_id: UUID, *, lock: bool = False) -> list[Operation]:
     """The open operations on the resource, oldest first."""
-    return list((await session.exec(_OPEN_ON, params={"resource_id": resource_id})).all())
+    statement = _OPEN_ON_LOCKED if lock else _OPEN_ON
+    return list((await session.exec(statement, params={"resource_id": resource_id})).all())
 
 
 def apply_changes(

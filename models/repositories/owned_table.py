@@ -66,7 +66,8 @@ class OwnedTable(Generic[Snapshot]):
         """
         async with self._database.tenant(organization_id) as session:
             row = await self._row(session, resource_id, lock=True)
-            pending = await operations.open_on(session, resource_id)
+            # Locked after the row: who gives one up, or decides what was asked for it, knows the operation and no row of ours.
+            pending = await operations.open_on(session, resource_id, lock=True)
             is_repeat = (row.last_projection_id, row.version) == (change.projection_id, change.expected_version + 1)
             if not is_repeat and row.version == change.expected_version:
                 pending = await self._write(session, row, change, pending, columns)
