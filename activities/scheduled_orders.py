@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
 from activities.runtime.crash import crash_point, crash_points
 from models.base.errors import ServiceUnavailable
+from models.contracts.owner_kinds import OwnerKind
 from models.contracts.schedules import ScheduledOutcome, ScheduledRun, ScheduleKinds, operation_of_run
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
 
 
 class ScheduledOrderActivities:
-    def __init__(self, rows: ScheduleRows, kinds: ScheduleKinds) -> None:
-        self._rows, self._kinds = rows, kinds
+    """`rows_for` gives the rows over the connections of the owner's family: who has the owner's row keeps its family waiting."""
+
+    def __init__(self, rows_for: Callable[[OwnerKind], ScheduleRows], kinds: ScheduleKinds) -> None:
+        self._rows_for, self._kinds = rows_for, kinds
 
     @activity.defn
     @crash_points()
@@ -30,6 +34,6 @@ class ScheduledOrderActivities:
         info = activity.info()
         operation_id = operation_of_run(str(info.workflow_id), info.scheduled_time)
         crash_point("order_scheduled", "before_call")
-        reason = await self._rows.order(kind, run.schedule_id, run.resource_id, operation_id)
+        reason = await self._rows_for(kind.owner).order(kind, run.schedule_id, run.resource_id, operation_id)
         crash_point("order_scheduled", "after_call")
         return ScheduledOutcome(operation_id=operation_id) if reason is None else ScheduledOutcome(reason=reason)

@@ -51,6 +51,11 @@ async def compose(settings: Settings) -> AsyncIterator[WorkerObjects]:
             schedule_kinds=SCHEDULE_KINDS,
             databases=databases,
             of_families=of_families,
+            of_owners={
+                kind.resource_kind: databases.of_family(family.name, of_families.get(family.name)).activities
+                for family in FAMILIES
+                for kind in family.owners
+            },
             delivery=delivery,
             dispatcher=Dispatcher(databases.outbox, url, waking),
             blob_store=store,

@@ -36,6 +36,8 @@ class WorkerObjects:
     databases: Databases
     of_families: Mapping[str, Database]
     """Those that have connections of their own, which `databases.activities` is for them. For others it is their share of all."""
+    of_owners: Mapping[str, Database] = field(default_factory=dict)
+    """By the kind of the resource what `databases.activities` is for its family."""
     delivery: OutboxDelivery
     dispatcher: Dispatcher
     blob_store: BlobStore

@@ -74,7 +74,7 @@ def _compose(objects: WorkerObjects) -> Mapping[str, Callable[[], QueueRegistrat
     sweeper = SweeperActivities(rows, objects.client, objects.delivery, objects.owner_kinds, steps)
     kinds, databases = objects.schedule_kinds, objects.databases
     schedules = ScheduleActivities(ScheduleRows(databases.upkeep), rows, TemporalSchedules(objects.client), kinds)
-    orders = ScheduledOrderActivities(ScheduleRows(databases.activities), kinds)
+    orders = ScheduledOrderActivities(lambda owner: ScheduleRows(objects.of_owners[owner.resource_kind]), kinds)
     return {
         TaskQueue.ORCHESTRATION: workflows,
         TaskQueue.RECORDS: lambda: records(sweeper).joined(schedule_records(schedules, orders)),

@@ -27,11 +27,12 @@ class Signal:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnedRows:
-    """The questions of the sweeper about the rows of a kind: statements, with `values` for parameters of their own.
+    """What is asked about the rows of a kind: statements, with `values` for parameters of their own.
 
     `unfinished` answers with `resource_id, organization_id, provider_code` of every row that needs an owner and is older than
     `:older_than_s`; `without_need` with the `resource_id` of those of `:ids` that need none: there is no such row, or it is over
-    since `:settled_s`. They see the rows of all organizations, so that they call functions of the database.
+    since `:settled_s`; `kept_open` with the `resource_id` of those of `:ids` that are not over, and none of them is over before
+    the transaction ends. They see the rows of all organizations, so that they call functions of the database.
 
     `blocking` answers with the `resource_id` of every row for which its organization cannot be removed yet, in a transaction of
     that organization (contract decision 18).
@@ -39,6 +40,7 @@ class OwnedRows:
 
     unfinished: str
     without_need: str
+    kept_open: str
     blocking: str
     values: Mapping[str, object] = field(default_factory=dict)
 
@@ -52,6 +54,7 @@ class OwnedRows:
                 "SELECT resource_id, organization_id, NULL AS provider_code FROM unfinished_rows(:table, :final, :older_than_s)"
             ),
             without_need="SELECT resource_id FROM rows_without_need(:table, :final, :ids, :settled_s)",
+            kept_open="SELECT resource_id FROM keep_rows_open(:table, :final, :ids)",
             blocking=f"SELECT id AS resource_id FROM {table} WHERE status::text <> ALL (CAST(:final AS text[]))",  # noqa: S608  (a constant of code)
             values={"table": table, "final": [*final]},
         )

@@ -89,7 +89,7 @@ class ScheduleRows:
 
     async def order(self, kind: ScheduleKind, schedule_id: UUID, resource_id: UUID, operation_id: UUID) -> str | None:
         """Ask the resource's owner for the kind's operation, once for each id; why it was not asked, or None. An owner that ends
-        closes what is open: of one that has ended nothing is asked.
+        closes what is open: of one that has ended nothing is asked, and one that is asked does not end before it can see that.
         """
         values = {
             "schedule_id": schedule_id,
@@ -100,10 +100,9 @@ class ScheduleRows:
             "open": [status.value for status in OPEN],
             "waiting_on": FOR_ITS_OWNER,
         }
-        over = text(kind.owner.rows.without_need).bindparams(bindparam("ids", type_=postgresql.ARRAY(postgresql.UUID)))
-        about = {**kind.owner.rows.values, "ids": [resource_id], "settled_s": 0.0}
+        keep = text(kind.owner.rows.kept_open).bindparams(bindparam("ids", type_=postgresql.ARRAY(postgresql.UUID)))
         async with self._database.system() as session:
-            if (await session.execute(over, about)).first() is not None:
+            if (await session.execute(keep, {**kind.owner.rows.values, "ids": [resource_id]})).first() is None:
                 return "over"
             reason: str | None = (await session.execute(ORDER, values)).scalar_one()
             return reason

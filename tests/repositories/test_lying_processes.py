@@ -157,6 +157,7 @@ OF_AN_API = (
     "SELECT instances_without_need('{}', 0)",
     "SELECT unfinished_rows('instances', '{}', 0)",
     "SELECT rows_without_need('instances', '{}', '{}', 0)",
+    "SELECT keep_rows_open('instances', '{}', '{}')",
     "SELECT judge_machines('[]')",
     "SELECT report_unowned_machine('cloud-mock', 'no_row', '{}')",
     "SELECT settle_unowned_machine('cloud-mock', 'm-1', true)",

@@ -87,7 +87,7 @@ class World:
         self.rows = ScheduleRows(self.worker)
         resources = SweeperRows(self.worker, events_kept_s=3600.0)
         self.activities = ScheduleActivities(self.rows, resources, TemporalSchedules(self.client), KINDS)
-        self.orders = ScheduledOrderActivities(self.rows, KINDS)
+        self.orders = ScheduledOrderActivities(lambda _owner: self.rows, KINDS)
 
     async def gadget(self) -> UUID:
         gadget_id = new_id()

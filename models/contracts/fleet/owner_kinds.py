@@ -34,6 +34,7 @@ INSTANCE: Final = OwnerKind(
             "SELECT instance_id AS resource_id, organization_id, provider_code FROM unfinished_instances(:older_than_s)"
         ),
         without_need="SELECT instance_id AS resource_id FROM instances_without_need(:ids, :settled_s)",
+        kept_open="SELECT resource_id FROM keep_rows_open('instances', ARRAY['terminated', 'archived'], :ids)",
         blocking=(
             "SELECT id AS resource_id FROM instances WHERE status NOT IN ('terminated', 'archived') "
             "AND (create_attempted_at IS NOT NULL OR status = 'provisioning')"
