@@ -4,3 +4,6 @@ from typing import Final
 
 GIVE_UP_S: Final = 50.0
 """Below the time-out of pytest, so that the wait says what did not happen. How fast it happened, `make bench` measures."""
+
+OF_A_STACK_S: Final = 4 * GIVE_UP_S
+"""For what takes many such steps, one after the other: a whole stack starts, a model is loaded and serves."""

@@ -16,6 +16,7 @@ from aiohttp import web
 from uuid_utils.compat import uuid7
 
 from tests.patience import GIVE_UP_S
+from tests.web_server import LAST_TICKS, end
 
 API_KEY = "sk-qd-" + "5e" * 32
 """Planted: no output of the command may hold it."""
@@ -50,9 +51,6 @@ def problem(status: int, code: str, message: str, **more: Any) -> web.Response:
         "error": message, "code": code, "details": {}, "request_id": "req-1234", **more,
     }  # fmt: skip
     return web.json_response(body, status=status, content_type="application/problem+json")
-
-
-LAST_TICKS = 10
 
 
 class ScriptedApi:
@@ -191,12 +189,7 @@ class ScriptedApi:
         if self._runner is not None:
             stopping, self._runner = self._runner, None
             self._wake()
-            server = stopping.server
-            await stopping.cleanup()
-            for _ in range(LAST_TICKS):  # a connection that was accepted just before is made only now
-                await asyncio.sleep(0)
-            if server is not None:
-                await server.shutdown(0.1)
+            await end(stopping)
 
     async def _end_handlers(self) -> None:
         """Handlers that a test left waiting: a closed connection does not end them."""

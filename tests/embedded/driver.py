@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.patience import GIVE_UP_S
+from tests.patience import GIVE_UP_S, OF_A_STACK_S
 from workers.embedded.home import Home
 from workers.embedded.leftovers import identity_from, recorded_parts
 from workers.embedded.ports import free_port
@@ -74,7 +74,7 @@ class Up:
         wait_for(lambda: self.pids().get(name, before) != before and self.is_ready(name), f"restart of {name}")
 
     def wait_until_ready(self) -> None:
-        wait_for(lambda: "is ready after" in self.text() or self.process.poll() is not None, "readiness")
+        wait_for(lambda: "is ready after" in self.text() or self.process.poll() is not None, "readiness", OF_A_STACK_S)
         assert self.process.poll() is None, self.text()
 
     def text(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.patience import GIVE_UP_S
+from tests.patience import GIVE_UP_S, OF_A_STACK_S
 
 MODEL = "smollm2-135m-instruct"
 QUESTION = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
@@ -45,7 +45,7 @@ class Person:
     def status(self, instance: str) -> str:
         return str(self.instance(instance)["status"])
 
-    def until_status(self, instance: str, status: str, give_up_s: float = GIVE_UP_S) -> list[str]:
+    def until_status(self, instance: str, status: str, give_up_s: float = OF_A_STACK_S) -> list[str]:
         """What is shown as waited for meanwhile, each once."""
         shown: list[str] = []
         deadline = time.monotonic() + give_up_s
@@ -56,7 +56,7 @@ class Person:
             time.sleep(BETWEEN_TWO_LOOKS_S)
         return shown
 
-    def until_answered(self, give_up_s: float = GIVE_UP_S) -> list[tuple[int, str]]:
+    def until_answered(self, give_up_s: float = OF_A_STACK_S) -> list[tuple[int, str]]:
         """What a client is told that asks again and again until the model answers: every other answer, once."""
         told: list[tuple[int, str]] = []
         deadline = time.monotonic() + give_up_s

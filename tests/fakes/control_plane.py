@@ -7,6 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.web_server import end
+
 
 def bootstrap_token(instance_id: str, generation: int = 1) -> str:
     return f"bootstrap-{instance_id}-{generation}"
@@ -128,4 +130,4 @@ async def running_control_plane(port: int = 0, interval_s: float = 0.3) -> Async
         plane.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield plane
     finally:
-        await runner.cleanup()
+        await end(runner)

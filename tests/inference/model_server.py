@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from tests.web_server import end
+
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 OPENAI_ERROR = {"error": {"message": "out of memory", "type": "server_error", "param": None, "code": 500}, "extra": 1}
@@ -59,7 +61,7 @@ async def model_server(script: Script | None = None) -> AsyncIterator[ModelServe
     try:
         yield server
     finally:
-        await runner.cleanup()
+        await end(runner)
 
 
 async def completion(_request: web.Request) -> web.StreamResponse:

@@ -25,6 +25,7 @@ from models.settings import Settings
 from node.control_plane import ControlPlane, Unreachable
 from tests.proxy import SECRET, USER, RecordingProxy, recording_proxy
 from tests.tls_server import serving_tls
+from tests.web_server import end
 from workers.embedded.ports import free_port
 
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -53,7 +54,7 @@ async def served() -> AsyncIterator[tuple[str, int]]:
     try:
         yield runner.addresses[0]
     finally:
-        await runner.cleanup()
+        await end(runner)
 
 
 async def asked_of_the_cloud(url: str) -> list[object]:
