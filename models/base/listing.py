@@ -14,12 +14,17 @@ def exported(package: ModuleType, name: str, kind: type[T]) -> tuple[T, ...]:
 
     Raises TypeError for a module that has no such object: what does not take part lies elsewhere.
     """
-    found = []
+    return tuple(exported_by_module(package, name, kind).values())
+
+
+def exported_by_module(package: ModuleType, name: str, kind: type[T]) -> dict[str, T]:
+    """The same by the module's name in the package."""
+    found = {}
     for module, value in _values(package, name):
         if not isinstance(value, kind):
             raise TypeError(f"{module} exports no {name} of type {kind.__name__}")
-        found.append(value)
-    return tuple(found)
+        found[module.rpartition(".")[2]] = value
+    return found
 
 
 def exported_classes(package: ModuleType, name: str, base: type[T]) -> tuple[type[T], ...]:

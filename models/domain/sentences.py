@@ -3,16 +3,19 @@
 from itertools import chain
 from typing import Final
 
-from models.base.listing import exported
+from models.base.listing import exported_by_module
 from models.domain import wording
 from models.domain.holds import refused_by_provider
 from models.domain.waits import SpineWait
 from models.domain.words import Language, Params, Phrase, Wait, Who, Words
 
-_FAMILIES: Final = exported(wording, "FAMILY", Words)
+FAMILIES: Final = exported_by_module(wording, "FAMILY", Words)
+"""By name."""
+_FAMILIES: Final = tuple(FAMILIES.values())
 WAITS: Final = dict[str, Wait](chain.from_iterable(family.waits.items() for family in _FAMILIES))
 HOLDS: Final = dict[str, Phrase](chain.from_iterable(family.holds.items() for family in _FAMILIES))
 QUESTIONS: Final = dict[str, Phrase](chain.from_iterable(family.questions.items() for family in _FAMILIES))
+ERRORS: Final = dict[str, Phrase](chain.from_iterable(family.errors.items() for family in _FAMILIES))
 _BEFORE: Final = dict[str, str](chain.from_iterable(family.texts_of_before.items() for family in _FAMILIES))
 
 
@@ -40,6 +43,11 @@ def said_of_hold(code: str, language: Language = Language.EN) -> str:
 
 def said_of_question(code: str, params: Params, language: Language = Language.EN) -> str:
     return QUESTIONS[code].said(language, params) if code in QUESTIONS else code
+
+
+def said_of_error(code: str, language: Language = Language.EN) -> str | None:
+    """Why something could not be done. None for a code that this version does not know: what came with it is all there is."""
+    return ERRORS[code].said(language, {}) if code in ERRORS else None
 
 
 def _parts(params: Params, language: Language) -> dict[str, str]:

@@ -51,6 +51,8 @@ class Words:
     holds: Mapping[str, Phrase] = field(default_factory=dict)
     questions: Mapping[str, Phrase] = field(default_factory=dict)
     """What people are asked to approve."""
+    errors: Mapping[str, Phrase] = field(default_factory=dict)
+    """Why something could not be done, and what alarms are of."""
     texts_of_before: Mapping[str, str] = field(default_factory=dict)
     """Sentences that rows had where they have the code now."""
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from models.domain.fleet.errors import ERRORS
 from models.domain.fleet.waits import FleetWait
 from models.domain.words import Phrase, Wait, Who, Words
 
@@ -60,6 +61,7 @@ FAMILY: Final = Words(
             Who.PROVIDER,
         ),
     },
+    errors=ERRORS,
     texts_of_before={
         "the provider to create the machine": W.MACHINE_CREATED,
         "the machine to run": W.MACHINE_RUNS,
