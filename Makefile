@@ -70,6 +70,7 @@ chaos: $(READY)  ## the full matrix of crash points, and what is run in a contai
 
 docs: $(READY)  ## write the documents that are made from the code
 	@$(BIN)/python -m models.settings.reference > docs/settings.md
+	@$(BIN)/python -m models.domain.errors_reference > docs/error-codes.md
 
 lock: $(READY)  ## resolve both lock files anew (needs uv)
 	@command -v uv > /dev/null || { echo "quarterdeck: uv is missing: pip install uv" >&2; exit 2; }

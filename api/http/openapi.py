@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.security.permissions import SESSION_COOKIE
 from api.surfaces import Dialect, surface_for
+from models.domain.errors_reference import sentences
 from models.settings import Settings
 
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
@@ -36,7 +37,9 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What is wrong and what to do about it, for a person.")
     error: str = Field(description="The same as `detail`.")
-    code: str = Field(description="What programs branch on: UPPER_SNAKE.")
+    code: str = Field(
+        description="What programs branch on: UPPER_SNAKE. `x-sentences` has each with its family and its sentences.",
+    )
     details: dict[str, Any]
     request_id: str
 
@@ -115,6 +118,7 @@ def _completed(document: dict[str, Any], cookie_name: str) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
+    schemas[Problem.__name__]["properties"]["code"]["x-sentences"] = sentences()
     cookie = components.get("securitySchemes", {}).get(SESSION_COOKIE)
     if cookie is not None:
         cookie["name"] = cookie_name

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from models.domain.sentences import ERRORS
 from tests.api.conftest import RunningApi
 from tests.factories.seeded import SeededApi
 
@@ -84,6 +85,14 @@ async def test_errors_are_documented_where_they_can_happen(document: dict[str, A
         for status, response in operation["responses"].items():
             if status.startswith(("4", "5")) and not path.startswith("/v1") and (path, status) not in OWN_ERROR_BODIES:
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
+
+
+async def test_every_code_is_there_with_its_family_and_its_sentences(document: dict[str, Any]):
+    said = document["components"]["schemas"]["Problem"]["properties"]["code"]["x-sentences"]
+    assert said.keys() == ERRORS.keys()
+    assert said["INSTANCE_NOT_FOUND"] == {
+        "family": "fleet", "en": "there is no such instance", "fr": "cette instance n'existe pas",
+    }  # fmt: skip
 
 
 async def test_only_the_open_routes_need_no_credentials(document: dict[str, Any]):
