@@ -12,6 +12,7 @@ from cli.failures import CommandFailed, ExitCode
 from cli.progress import view_for
 from cli.session import Session
 from cli.snapshot import Snapshot, snapshot
+from models.domain.sentences import said_of_error
 
 LOOK_EVERY_S = 2.0
 """Longest time between two looks, for an API whose events do not arrive."""
@@ -61,7 +62,7 @@ def failed_operation(operation: dict[str, Any], *, hints: list[str]) -> CommandF
     error = operation.get("error")
     reason: dict[str, Any] = error if isinstance(error, dict) else {}
     code = reason.get("code") or operation.get("error_code")
-    message = reason.get("message") or operation.get("error_message")
+    message = reason.get("message") or operation.get("error_message") or said_of_error(str(code))
     return CommandFailed(
         f"the operation {operation.get('kind')} {operation.get('status')}" + (f": {message}" if message else ""),
         code=str(code or f"OPERATION_{operation.get('status')}").upper(),

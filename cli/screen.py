@@ -111,6 +111,8 @@ class Screen:
         if self.as_json:
             self.err.write(json.dumps(failure.as_json(), separators=(",", ":"), default=str) + "\n")
             return
+        from cli.reasons import in_other_language  # noqa: PLC0415  (only what fails loads it)
+
         facts = [f"code {failure.code}"]
         if failure.status is not None:
             facts.append(f"HTTP {failure.status}")
@@ -119,6 +121,8 @@ class Screen:
         if failure.operation_id:
             facts.append(f"operation {failure.operation_id}")
         lines = [f"Error: {failure.message}", f"  {', '.join(facts)}"]
+        if (said := in_other_language(failure.code)) is not None:
+            lines[:1] = [f"Error: {said}", f"  {failure.message}"]
         if failure.details:
             lines.append(f"  {json.dumps(failure.details, ensure_ascii=False, default=str)[:DETAILS_LIMIT]}")
         for line in [*lines, *(f"  {hint}" for hint in failure.hints)]:

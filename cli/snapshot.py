@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.language import language
 from cli.text import NOTHING, duration, moment, percent, printable, seconds_since, title_case
 from models.domain.fleet.instances.progress import Step
 from models.domain.fleet.operations import OperationKind
+from models.domain.language import language
 from models.domain.operations import OPEN, OperationStatus
 from models.domain.sentences import HOLDS, WAITS, said_of_hold, said_of_wait
 from models.domain.waits import SpineWait

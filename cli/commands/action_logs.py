@@ -95,8 +95,10 @@ class _Told:
 
 
 def _outcome(row: Any) -> str:
+    from cli.reasons import reason  # noqa: PLC0415  (see cli.session)
+
     if row.get("error_message") or row.get("error_code"):
-        return f"{shown(row.get('error_code'))}: {shown(row.get('error_message'))}"
+        return reason(row.get("error_code"), row.get("error_message"))
     before, after = row.get("instance_status_before"), row.get("instance_status_after")
     return f"{shown(before)} -> {shown(after)}" if after and after != before else NOTHING
 

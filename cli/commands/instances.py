@@ -283,15 +283,13 @@ def _columns(now: datetime) -> list[Column]:
 
 
 def _fields(found: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
+    from cli.reasons import reason  # noqa: PLC0415
     from cli.snapshot import held_clause, step_label, waiting_clause  # noqa: PLC0415
 
     steps = found.get("completed_steps") or []
     volumes = [
         f"{shown(volume.get('name'))} {shown(volume.get('size_gb'))} GB" for volume in found.get("storages") or []
     ]
-    problem = (
-        f"{shown(found.get('error_code'))}: {shown(found.get('error_message'))}" if found.get("error_code") else ""
-    )
     created = moment(found.get("created_at"))
     return [
         ("id", found["id"]),
@@ -301,7 +299,7 @@ def _fields(found: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         ("steps", ", ".join(step_label(str(step)) for step in steps) or NOTHING),
         ("waiting on", waiting_clause(found.get("waiting_on"), now) or NOTHING),
         ("held", held_clause(found.get("held"), now) or NOTHING),
-        ("error", problem or NOTHING),
+        ("error", reason(found.get("error_code"), found.get("error_message")) or NOTHING),
         ("provider", f"{shown(found.get('provider_name'))}, {shown(found.get('zone'))}"),
         ("type", shown(found.get("instance_type"))),
         ("address", shown(found.get("ip_address"))),

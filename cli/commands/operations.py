@@ -117,7 +117,7 @@ def _asked(session: Session, identifier: str, named: str | None) -> dict[str, An
 
 def _question(asked: dict[str, Any]) -> str:
     """What is asked, its code, and what it costs."""
-    from cli.language import language  # noqa: PLC0415
+    from models.domain.language import language  # noqa: PLC0415
     from models.domain.sentences import said_of_question  # noqa: PLC0415
 
     code, cost = str(asked["code"]), asked.get("cost_eur")

@@ -23,6 +23,15 @@ def test_a_refused_order(api: ScriptedApi, quarterdeck: CommandLine, status: int
     assert ran.stdout == ""
 
 
+def test_a_refusal_is_said_in_the_language_of_the_person(api: ScriptedApi, quarterdeck: CommandLine):
+    api.refuse("POST", "/deployments", 402, "BUDGET_EXCEEDED", "0.20 EUR are left")
+    ran = quarterdeck.run("deploy", "m", LANG="fr_FR.UTF-8")
+    assert ran.stderr.splitlines()[:2] == ["Error: le budget ne le permet pas", "  0.20 EUR are left"]
+    assert "code BUDGET_EXCEEDED" in ran.stderr
+    api.refuse("POST", "/deployments", 402, "OF_A_NEWER_SERVER", "told by it")
+    assert quarterdeck.run("deploy", "m", LANG="fr_FR.UTF-8").stderr.startswith("Error: told by it\n")
+
+
 def test_with_json_the_error_is_one_line_of_json(api: ScriptedApi, quarterdeck: CommandLine):
     api.refuse("POST", "/deployments", 402, "BUDGET_EXCEEDED", "the budget is spent", details={"left_eur": 0})
     ran = quarterdeck.run("deploy", "m", "--json")

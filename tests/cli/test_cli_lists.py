@@ -61,13 +61,14 @@ def test_an_empty_list_says_how_to_begin(quarterdeck: CommandLine):
 def test_one_instance(api: ScriptedApi, quarterdeck: CommandLine):
     waiting = {"what": "first heartbeat", "since": "2026-01-31T10:00:00Z", "until": None, "why": "the agent boots"}
     api.add_instance(
-        id=ONE, status="installing", waiting_on=waiting, error_code=None, storages=[{"name": "v", "size_gb": 9}],
+        id=ONE, status="installing", waiting_on=waiting, error_code="STARTUP_TIMEOUT", storages=[{"name": "v", "size_gb": 9}],
         held=HELD,
     )  # fmt: skip
     ran = quarterdeck.run("instance", ONE)
     fields = dict(line.split("\t", 1) for line in ran.stdout.splitlines())
     assert fields["waiting on"].startswith("first heartbeat (the agent boots)")
     assert fields["held"].startswith("the provider does not answer (PROVIDER_UNAVAILABLE), ")
+    assert fields["error"] == "the model was not served within the startup time (STARTUP_TIMEOUT)"
     assert fields["steps"].startswith("Machine created, Machine started")
     assert fields["volumes"] == "v 9 GB"
     assert fields["price"] == "0.75 EUR per hour"

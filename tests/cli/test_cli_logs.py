@@ -48,6 +48,25 @@ def test_the_oldest_of_the_latest_comes_first(api: ScriptedApi, quarterdeck: Com
     assert [row.split("\t")[2] for row in ran.stdout.splitlines()] == ["ACTION", "Action 2", "Action 3", "Action 4"]
 
 
+@pytest.mark.parametrize(
+    ("language", "why"),
+    [
+        ("C.UTF-8", "the provider has no such machine left"),
+        ("fr_FR.UTF-8", "le fournisseur n'a plus de machine de ce type"),
+    ],
+)
+def test_what_failed_is_said_in_the_language_of_the_person(
+    api: ScriptedApi, quarterdeck: CommandLine, language: str, why: str
+):
+    log(api, "PROVIDER_CREATE", status="failed")
+    api.action_logs[0] |= {"error_code": "PROVIDER_OUT_OF_STOCK", "error_message": "none left in sim-b"}
+    log(api, "PROVIDER_CREATE", status="failed")
+    api.action_logs[1] |= {"error_code": "OF_A_NEWER_SERVER", "error_message": "told by it"}
+    ran = quarterdeck.run("logs", LANG=language)
+    outcomes = [row.rpartition("\t")[2] for row in ran.stdout.splitlines()[1:]]
+    assert outcomes == [f"{why} (PROVIDER_OUT_OF_STOCK): none left in sim-b", "OF_A_NEWER_SERVER: told by it"]
+
+
 def test_of_one_instance(api: ScriptedApi, quarterdeck: CommandLine):
     api.add_instance(id=ONE)
     log(api, "MINE")

@@ -1,4 +1,4 @@
-"""The language in which the command line says what it makes sentences of: that of the environment, else English."""
+"""The language in which programs of people's own say what they make sentences of: that of the environment, else English."""
 
 import os
 
