@@ -13,7 +13,7 @@ from api.http.stream_slots import StreamSlots
 from api.outbox import EagerDelivery, delivery_to
 from api.part import ApiObjects, Part
 from api.pulse import Pulse
-from api.registry import CANCEL_HANDLERS, FAMILIES, OWNER_KINDS
+from api.registry import BEAT, CANCEL_HANDLERS, FAMILIES, OWNER_KINDS
 from api.security.authenticator import Authenticator
 from api.security.identities import Identities
 from api.security.last_used import LastUsed
@@ -39,7 +39,7 @@ def build_state(settings: Settings) -> AppState:
     last_used = LastUsed(databases.upkeep, clock)
     queues = password_checks, reserved_checks = PasswordChecks(), PasswordChecks.reserved()
     event_feed = EventFeed(url)
-    pulse = Pulse(databases.signs_of_life)
+    pulse = Pulse(databases.signs_of_life, BEAT)
     authenticator = Authenticator(identities, last_used, settings.session_cookie_name)
     objects = ApiObjects(
         settings=settings,

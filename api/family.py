@@ -9,9 +9,11 @@ from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from api.cancelling import CancelHandler
+from api.health import HealthPart
 from api.part import ApiObjects
 from api.state import AppState
 from models.contracts.owner_kinds import OwnerKind
+from models.repositories.pulse import Calls
 
 
 class Turn(IntEnum):
@@ -44,5 +46,9 @@ class ApiFamily:
     owners: Sequence[OwnerKind] = ()
     cancel_handlers: Mapping[str, CancelHandler] = field(default_factory=dict)
     """By the kind of the resource that an operation is on; one of another kind cannot be given up."""
+    beat: Calls = field(default_factory=dict)
+    """What it says to the database and asks it every few seconds, in the process's one round trip."""
+    health: HealthPart = field(default_factory=HealthPart)
+    """What it adds to `GET /health`."""
     routes_added: Path | None = None
     """The list of its routes that are not in the contract, each with its reason: tests/contract/test_ledger.py compares them."""

@@ -1,8 +1,8 @@
 """The round trip that this process makes to the database every 5 s, whoever asks it for something.
 
-It says that heartbeats are taken here: who judges an agent's silence must know whether anybody listened. It hears how many
-messages are stuck in the outbox and how many machines belong to nobody: `/health` tells it to everybody, and no request may cost
-the database a count.
+It hears how many messages are stuck in the outbox, which alarms are open, and what families ask (`ApiFamily.beat`): `/health`
+tells it to everybody, and no request may cost the database a count. The fleet says by it that heartbeats are taken here: who
+judges an agent's silence must know whether anybody listened.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import suppress
 from models.base.errors import ServiceUnavailable
 from models.repositories import pulse
 from models.repositories.database import Database
-from models.repositories.pulse import Ailments
+from models.repositories.pulse import Ailments, Calls
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ INTERVAL_S = 5.0
 
 
 class Pulse:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, calls: Calls) -> None:
+        self._database, self._calls = database, calls
         self._task: asyncio.Task[None] | None = None
         self.ailments = Ailments()
         """As of the last answer; at most `pulse.STUCK_COUNTED` messages of either kind."""
@@ -39,7 +39,7 @@ class Pulse:
         while True:
             try:
                 async with self._database.system() as session:
-                    found = await pulse.beat(session)
+                    found = await pulse.beat(session, self._calls)
                 self._note(found)
             except ServiceUnavailable:
                 logger.warning("the database is away: agents will be given their full time anew")

@@ -8,9 +8,11 @@ from fastapi import APIRouter
 from api import families
 from api.cancelling import CancelHandler
 from api.family import ApiFamily, Turn
+from api.health import Health
 from api.spine import SPINE
 from models.base.listing import exported
 from models.contracts.owner_kinds import OwnerKinds
+from models.repositories.pulse import Calls
 
 FAMILIES: Final = (*exported(families, "FAMILY", ApiFamily), SPINE)
 
@@ -31,3 +33,8 @@ OWNER_KINDS: Final = OwnerKinds(kind for family in FAMILIES for kind in family.o
 CANCEL_HANDLERS: Final[Mapping[str, CancelHandler]] = {
     resource_kind: handler for family in FAMILIES for resource_kind, handler in family.cancel_handlers.items()
 }
+
+BEAT: Final[Calls] = {name: call for family in FAMILIES for name, call in family.beat.items()}
+
+HEALTH: Final = Health(family.health for family in FAMILIES)
+"""What `GET /health` answers."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from api.family import ApiFamily, Turn
+from api.health import HealthPart
 from api.inference import routes
 from api.inference.composition import Inference
 from api.inference.edge import PREFIX
@@ -29,6 +30,7 @@ FAMILY: Final = ApiFamily(
     name="inference",
     routers={Turn.NEVER: (routes.router,)},
     compose=_made,
+    health=HealthPart(reasons={"METERING_UNAVAILABLE": lambda state: not state.of(Inference).can_record}),
     shortcuts={PREFIX: lambda state: state.of(Inference).edge},
     routes_added=Path(__file__).with_name("inference_routes.csv"),
 )

@@ -1,6 +1,5 @@
 """Open to everybody: the banner, the health, the version, the documentation. Nothing here needs the database."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,9 +12,9 @@ from api.deps import State
 from api.http import swagger_ui
 from api.http.openapi import document_bytes, errors
 from api.http.routing import Route
-from api.inference.composition import Inference
-from api.schemas.system import Brains, Degradation, Health, Memory, Version
-from api.state import AppState
+from api.registry import HEALTH
+from api.schemas.base import ResponseModel
+from api.schemas.system import Brains, Memory, Version
 from models.base.errors import DATABASE_UNAVAILABLE, ServiceUnavailable
 from models.base.version import VERSION
 
@@ -34,13 +33,13 @@ async def read_banner() -> str:
     return BANNER
 
 
-@router.get("/health", summary="Tell whether this process can work", responses=errors(503))
-async def read_health(state: State) -> Health:
+@router.get("/health", summary="Tell whether this process can work", response_model=HEALTH.model, responses=errors(503))
+async def read_health(state: State) -> ResponseModel:
     if state.identities.age_s > DATABASE_SILENCE_S and not await state.identities.catch_up(ASK_DATABASE_S):
         raise ServiceUnavailable("the database does not answer", code=DATABASE_UNAVAILABLE, retry_after_s=2)
-    reasons = list(_degradations(state))
+    reasons = HEALTH.reasons(state)
     used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
-    return Health(
+    return HEALTH.model(
         status="degraded" if reasons else "healthy",
         database="connected",
         version=VERSION,
@@ -48,19 +47,10 @@ async def read_health(state: State) -> Health:
         brains=Brains(),
         memory=Memory(used=f"{used // 1_000_000}MB", total=f"{total // 1_000_000}MB"),
         stuck_messages=state.pulse.ailments.stuck_messages,
-        unowned_machines=state.pulse.ailments.unowned_machines,
+        **HEALTH.of_families(state),
         alarms=dict(state.pulse.ailments.alarms),
         reasons=reasons,
     )
-
-
-def _degradations(state: AppState) -> Iterator[Degradation]:
-    if state.pulse.ailments.stuck_messages:
-        yield Degradation.MESSAGE_NOT_DELIVERED
-    if state.pulse.ailments.unowned_machines:
-        yield Degradation.MACHINE_WITHOUT_OWNER
-    if not state.of(Inference).can_record:
-        yield Degradation.METERING_UNAVAILABLE
 
 
 @cache

@@ -1,6 +1,5 @@
 """What the process says about itself."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -23,22 +22,8 @@ class Memory(ResponseModel):
     total: str
 
 
-class Degradation(StrEnum):
-    """Why `degraded`, in the codes by which it is told elsewhere."""
-
-    MESSAGE_NOT_DELIVERED = "MESSAGE_NOT_DELIVERED"
-    """`stuck_messages` of the outbox have not reached their workflows for ten minutes."""
-    MACHINE_WITHOUT_OWNER = "MACHINE_WITHOUT_OWNER"
-    """`unowned_machines` run at providers, bear the tag of this installation, and belong to nobody."""
-    METERING_UNAVAILABLE = "METERING_UNAVAILABLE"
-    """The disk takes no records of inference requests, so that none is served."""
-
-
-class Health(ResponseModel):
-    """Both shapes of the contract in one (decision 8), and what is not as it should be.
-
-    `degraded`: requests are answered, but for what `reasons` say.
-    """
+class HealthHead(ResponseModel):
+    """What every process says of itself (contract decision 8); what families say follows it, `HealthTail` is the end."""
 
     status: Literal["healthy", "degraded"]
     database: str
@@ -47,11 +32,15 @@ class Health(ResponseModel):
     brains: Brains
     memory: Memory
     stuck_messages: int
-    unowned_machines: int
+
+
+class HealthTail(ResponseModel):
+    """What sums up."""
+
     alarms: Annotated[
         dict[str, int], Field(description="How many are open, by their codes; whose, the action logs say.")
     ]
-    reasons: list[Degradation]
+    reasons: list[str]
 
 
 class Version(ResponseModel):

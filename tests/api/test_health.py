@@ -64,6 +64,20 @@ async def test_it_is_degraded_while_machines_belong_to_nobody(
         assert (await until(api, "healthy"))["unowned_machines"] == 0
 
 
+async def test_the_answer_is_what_clients_know(api_settings: Settings) -> None:
+    """Field by field, in their order, wherever each comes from."""
+    async with running_api(api_settings) as api:
+        said = await until(api, "healthy")
+        document = (await api.client.get("/api-docs/openapi.json")).json()["components"]["schemas"]
+    assert list(said) == [
+        "status", "database", "version", "timestamp", "brains", "memory", "stuck_messages", "unowned_machines", "alarms",
+        "reasons",
+    ]  # fmt: skip
+    assert (said["brains"], said["alarms"], said["reasons"]) == ({"active": 0, "total": 0, "max": 100}, {}, [])
+    assert document["Health"]["required"] == list(said)
+    assert document["Degradation"]["enum"] == ["MESSAGE_NOT_DELIVERED", "MACHINE_WITHOUT_OWNER", "METERING_UNAVAILABLE"]
+
+
 async def test_the_pulse_outlives_a_right_that_is_missing(
     api_settings: Settings, people: People, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

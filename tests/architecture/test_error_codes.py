@@ -4,6 +4,7 @@ from collections import Counter
 from functools import cache
 
 from api.registry import FAMILIES as API_FAMILIES
+from api.registry import HEALTH
 from models.domain.sentences import FAMILIES
 from tests.architecture.error_codes import Found, Use, codes_in, codes_in_sql
 from tests.architecture.source import ROOT, Module, modules
@@ -118,6 +119,10 @@ def test_nothing_is_given_as_a_code_that_cannot_be_read_here() -> None:
 def test_every_kind_of_resource_has_the_code_for_one_that_is_not_there() -> None:
     kinds = [kind for family in API_FAMILIES for kind in family.owners]
     assert [kind.noun for kind in kinds if f"{kind.resource_kind.upper()}_NOT_FOUND" not in listed()] == []
+
+
+def test_what_degrades_a_process_has_its_sentence() -> None:
+    assert HEALTH.codes - listed().keys() == set()
 
 
 def codes(*texts: str) -> set[str]:

@@ -19,7 +19,8 @@ JOINED_IN = frozenset(
     {
         "workers/registry.py", "workers/composition.py", "workers/worker.py", "workers/standing.py", "workers/family.py",
         "workers/spine.py", "api/registry.py", "api/app.py", "api/family.py", "api/spine.py", "api/composition.py",
-        "api/state.py", "api/part.py", "cli/application.py",
+        "api/state.py", "api/part.py", "api/health.py", "api/routers/system.py", "api/pulse.py", "cli/application.py",
+        "models/repositories/pulse.py",
         "models/domain/identity/roles.py", "models/settings/settings.py", "models/settings/reference.py",
     }
 )  # fmt: skip

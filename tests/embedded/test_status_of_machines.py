@@ -23,7 +23,9 @@ LOST = Unowned(
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Of a stack that runs and whose one part is well."""
-    part: dict[str, object] = {"name": "api", "state": "ready", "health": "ok", "stuck_messages": None, "reasons": []}
+    part: dict[str, object] = {
+        "name": "api", "state": "ready", "health": "ok", "stuck_messages": None, "reasons": [], "alarms": {},
+    }  # fmt: skip
     missing = dict.fromkeys(("pid", "uptime_s", "restarts", "port", "url"))
     monkeypatch.setattr(status, "is_locked", lambda _home: True)
     monkeypatch.setattr(status, "recorded_parts", lambda _home: [{}])

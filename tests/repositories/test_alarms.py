@@ -49,7 +49,7 @@ class World:
 
     async def open(self) -> dict[str, int]:
         async with self.api.system() as session:
-            return dict((await pulse.beat(session)).alarms)
+            return dict((await pulse.beat(session, {})).alarms)
 
     async def message(self) -> UUID:
         """One that fails."""

@@ -156,6 +156,7 @@ OF_AN_API = (
     "SELECT unfinished_instances(0)",
     "SELECT instances_without_need('{}', 0)",
     "SELECT unfinished_rows('instances', '{}', 0)",
+    "SELECT waiting_operations(1)",
     "SELECT rows_without_need('instances', '{}', '{}', 0)",
     "SELECT keep_rows_open('instances', '{}', '{}')",
     "SELECT judge_machines('[]')",

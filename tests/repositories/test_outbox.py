@@ -68,7 +68,7 @@ class Outbox:
 
     async def stuck(self) -> int:
         async with self.api.system() as session:
-            return (await pulse.beat(session)).stuck_messages
+            return (await pulse.beat(session, {})).stuck_messages
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 import http.client
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
 from models.base.clock import utc_now
+from models.domain.language import language
 from models.settings import Settings
 from models.settings.derived import instances_dir
 from workers.embedded.disk_space import shortage
@@ -20,12 +23,14 @@ from workers.embedded.instances import served_instances
 from workers.embedded.leftovers import identity_from, recorded_parts
 from workers.embedded.ports import accepts
 from workers.embedded.unowned import Unowned, look
+from workers.embedded.waits import Waits, said_of_health, waits
 
 RUNNING, NOT_RUNNING = 0, 1
 PROBE_TIMEOUT_S = 2.0
 LONGEST_ANSWER_BYTES = 65_536
-NO_RECORDS = "METERING_UNAVAILABLE"
-"""Why `/health` is degraded (api/schemas/system.py)."""
+NO_WAITS = Waits([], 0)
+STUCK = "MESSAGE_NOT_DELIVERED"
+"""Of these messages there is a line of their own, which says how many."""
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -36,6 +41,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
     no_room = shortage(home.path) if running else None
     instances = [served.folder.name for served in served_instances(instances_dir(settings))]
     unowned = _unowned(settings) if running else []
+    waiting = _waits(settings) if running else NO_WAITS
     if as_json:
         found = {
             "home": str(home.path),
@@ -44,10 +50,13 @@ def status(settings: Settings, *, as_json: bool) -> int:
             "disk": no_room,
             "served_instances": instances,
             "unowned_machines": [one.provider_instance_id for one in unowned],
+            "waits": [one.as_json() for one in waiting.operations],
         }
         print(json.dumps(found))  # noqa: T201
     else:
         _show(home.path, running, parts, instances)
+        for line in waiting.said(language()):
+            print(line)  # noqa: T201
         for one in unowned:
             print(f"Machine {one.provider_instance_id} belongs to nobody, {one.text}. {one.remedy}.")  # noqa: T201
         if no_room is not None:
@@ -65,11 +74,19 @@ def _unowned(settings: Settings) -> list[Unowned]:
         return []
 
 
+def _waits(settings: Settings) -> Waits:
+    """None where the database cannot be asked, as above."""
+    try:
+        return waits(settings)
+    except StartError:
+        return NO_WAITS
+
+
 def _look_at(part: Mapping[str, object]) -> dict[str, object]:
     """The recorded part as it is now: the process is looked up and the port is tried, not taken from the record."""
     identity = identity_from(part.get("process"))
     alive = identity is not None and identity.find() is not None
-    health, stuck, reasons = _health(part) if alive else ("down", None, [])
+    said = _health(part) if alive else Said("down")
     return {
         "name": part.get("name"),
         "state": part.get("state") if alive else "down",
@@ -78,23 +95,35 @@ def _look_at(part: Mapping[str, object]) -> dict[str, object]:
         "restarts": part.get("restarts"),
         "port": part.get("port"),
         "url": part.get("url"),
-        "health": health,
-        "stuck_messages": stuck,
-        "reasons": reasons,
+        "health": said.health,
+        "stuck_messages": said.stuck_messages,
+        "reasons": said.reasons,
+        "alarms": said.alarms,
     }
 
 
-def _health(part: Mapping[str, object]) -> tuple[str, int | None, list[str]]:
-    """In a word, the messages that are stuck in the outbox, None from a part that does not say, and why it is degraded."""
+@dataclass(frozen=True)
+class Said:
+    """What a part says of itself: in a word, how many messages are stuck in the outbox (None from one that does not say), why it
+    is degraded, and how many alarms are open by code.
+    """
+
+    health: str
+    stuck_messages: int | None = None
+    reasons: list[str] = field(default_factory=list)
+    alarms: dict[str, int] = field(default_factory=dict)
+
+
+def _health(part: Mapping[str, object]) -> Said:
     port, url = part.get("port"), part.get("url")
     if isinstance(url, str):
         return _asked(url)
     if isinstance(port, int):
-        return "ok" if accepts(port) else "no answer", None, []
-    return "ok" if part.get("state") == "ready" else str(part.get("state")), None, []
+        return Said("ok" if accepts(port) else "no answer")
+    return Said("ok" if part.get("state") == "ready" else str(part.get("state")))
 
 
-def _asked(url: str) -> tuple[str, int | None, list[str]]:
+def _asked(url: str) -> Said:
     """What the HTTP server there says of itself; one that answers without failing, and says nothing, is well."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PROBE_TIMEOUT_S)
@@ -102,17 +131,18 @@ def _asked(url: str) -> tuple[str, int | None, list[str]]:
         connection.request("GET", "/health")
         answer = connection.getresponse()
         if answer.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-            return "no answer", None, []
+            return Said("no answer")
         said = _object(answer.read(LONGEST_ANSWER_BYTES))
     except (OSError, http.client.HTTPException):
-        return "no answer", None, []
+        return Said("no answer")
     finally:
         connection.close()
-    stuck, reasons = said.get("stuck_messages"), said.get("reasons")
-    return (
+    stuck, reasons, alarms = said.get("stuck_messages"), said.get("reasons"), said.get("alarms")
+    return Said(
         "degraded" if said.get("status") == "degraded" else "ok",
         stuck if isinstance(stuck, int) else None,
         [str(reason) for reason in reasons] if isinstance(reasons, list) else [],
+        {code: count for code, count in alarms.items() if isinstance(count, int)} if isinstance(alarms, dict) else {},
     )
 
 
@@ -157,7 +187,13 @@ def _show(home: Path, running: bool, parts: list[dict[str, object]], instances: 
             console.print(
                 f"Messages that do not reach their workflows: {stuck[0]} (since ten minutes or more; see the worker's log)"
             )
-        if any(NO_RECORDS in str(part["reasons"]) for part in parts):
-            console.print("Requests to models cannot be recorded on the disk, and are answered with 503 until they can")
+        for part in parts:
+            for line in _said_of_health(part):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
     if instances:
         console.print(f"Served instances on this machine: {len(instances)} (`quarterdeck down --instances` ends them)")
+
+
+def _said_of_health(part: Mapping[str, Any]) -> list[str]:
+    reasons = [code for code in part["reasons"] if code != STUCK]
+    return said_of_health(part["alarms"], reasons, language())

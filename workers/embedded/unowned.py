@@ -84,7 +84,7 @@ class Machines:
 
 def look(settings: Settings) -> Machines:
     """Raises StartError where the database cannot be asked."""
-    with _connected(settings) as connection:
+    with connected(settings) as connection:
         rows = connection.execute(UNOWNED).fetchall()
         unlisted = [Unlisted(**row) for row in connection.execute(UNLISTED)]
     return Machines([_unowned(row) for row in rows], unlisted)
@@ -92,7 +92,7 @@ def look(settings: Settings) -> Machines:
 
 def request_end(settings: Settings, machine: Unowned) -> bool:
     """Have the provider's worker end it. False for one that is not kept any more. Raises StartError like `look`."""
-    with _connected(settings) as connection:
+    with connected(settings) as connection:
         found = connection.execute(REQUEST_END, (machine.provider_queue, machine.provider_instance_id)).fetchone()
     return found is not None
 
@@ -119,7 +119,7 @@ def _unowned(row: dict[str, Any]) -> Unowned:
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+def connected(settings: Settings) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     """As the worker's role, in one transaction. Never says more of a failure than its kind: the text may name the address."""
     try:
         with psycopg.connect(
@@ -132,7 +132,7 @@ def _connected(settings: Settings) -> Iterator[psycopg.Connection[dict[str, Any]
             yield connection
     except SettingsError as error:
         raise StartError(str(error)) from None
-    except psycopg.errors.UndefinedTable:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
         raise StartError("the database is not at this version's schema; run `quarterdeck migrate` first") from None
     except psycopg.Error as error:
         raise StartError(f"the database cannot be asked ({type(error).__name__}): see `quarterdeck status`") from None

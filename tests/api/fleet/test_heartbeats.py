@@ -17,6 +17,7 @@ from models.base.ids import new_id
 from models.domain.keys import fingerprint
 from models.repositories import pulse
 from models.repositories.database import Database
+from models.repositories.fleet.beats import BEAT
 from models.repositories.fleet.samples import ensure_partitions, roll_up
 from models.settings import Settings
 from tests.api.conftest import People, RunningApi, running_api
@@ -285,7 +286,7 @@ async def test_that_heartbeats_are_taken_is_noted_without_gaps(
         fleet.execute("UPDATE installation SET intake_since = now() - interval '1 hour'")
         fleet.execute("UPDATE installation SET intake_seen_at = now() - make_interval(secs => %s)", away_s)
         async with intake.system() as session:
-            await pulse.beat(session)
+            await pulse.beat(session, BEAT)
         [(is_new,)] = fleet.execute("SELECT intake_since > now() - interval '1 minute' FROM installation")
         assert is_new is is_gap
     await intake.close()

@@ -17,6 +17,7 @@ from models.domain.identity.principal import Principal
 from models.ports.compute import Machine, MachineState
 from models.repositories import pulse
 from models.repositories.database import Database
+from models.repositories.fleet.beats import BEAT, UNOWNED_MACHINES
 from models.repositories.fleet.unowned_machines import UnownedMachines
 from models.tables.activity import ActionLog, Event
 from models.tables.fleet.billing import BillingSegment
@@ -57,7 +58,7 @@ class Found:
 
     async def counted(self) -> int:
         async with self.api.system() as session:
-            return (await pulse.beat(session)).unowned_machines
+            return (await pulse.beat(session, BEAT)).count(UNOWNED_MACHINES)
 
     def alarms(self) -> list[ActionLog]:
         return self.rows.all(ActionLog, action_type="ALARM")
