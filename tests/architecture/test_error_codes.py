@@ -27,6 +27,7 @@ OTHER_VOCABULARIES = {
     "wait_of_row": "what is waited for",
     "who_of_wait": "what is waited for",
     "said_of_wait": "what is waited for",
+    "workers/embedded/waits.py": "what is waited for, and what holds an owner",
     "Question": "what a person is asked",
     "said_of_question": "what a person is asked",
     "Ending": "the number with which a socket is closed",

@@ -21,8 +21,8 @@ WAITS: Final = Phrase(" waits for {what}{since}", " attend {what}{since}")
 HELD: Final = Phrase(", held: {what} ({code}){since}", ", retenue : {what} ({code}){since}")
 SINCE: Final = Phrase(", since {moment} UTC", ", depuis {moment} UTC")
 MORE: Final = Phrase("and {count} more operations that wait", "et {count} autres opérations qui attendent")
-ALARM: Final = Phrase("Alarm: {what} ({code}), open: {count}", "Alerte : {what} ({code}), en cours : {count}")
-DEGRADED: Final = Phrase("Degraded: {what} ({code})", "Dégradé : {what} ({code})")
+ALARM: Final = Phrase("Alarm: {what}, open: {count}", "Alerte : {what}, en cours : {count}")
+DEGRADED: Final = Phrase("Degraded: {what}", "Dégradé : {what}")
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,16 @@ def waits(settings: Settings) -> Waits:
 def said_of_health(alarms: Mapping[str, int], reasons: list[str], language: Language) -> list[str]:
     """What `/health` has as codes: a line for each alarm, and for each reason that is none."""
     lines = [
-        ALARM.said(language, {"what": _said(code, language), "code": code, "count": count})
-        for code, count in sorted(alarms.items())
+        ALARM.said(language, {"what": _said(code, language), "count": count}) for code, count in sorted(alarms.items())
     ]
     rest = (code for code in reasons if code not in alarms)
-    return lines + [DEGRADED.said(language, {"what": _said(code, language), "code": code}) for code in rest]
+    return lines + [DEGRADED.said(language, {"what": _said(code, language)}) for code in rest]
 
 
 def _said(code: str, language: Language) -> str:
-    return said_of_error(code, language) or code
+    """A code of a newer API stays one."""
+    said = said_of_error(code, language)
+    return code if said is None else f"{said} ({code})"
 
 
 def _since(moment: datetime | None, language: Language) -> str:
