@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -17,7 +18,7 @@ from models.base.signals import restore_signals
 from tests import leftovers
 from tests.durations import FilesInOrder, longest_first
 from tests.loopback import loopback_only
-from tests.memory import folder_in_memory
+from tests.memory import folder_in_memory, folder_of_this_session
 from tests.needs import REQUIRE_ALL
 
 if TYPE_CHECKING:  # a test that needs no server does not load their libraries
@@ -153,7 +154,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     factory = getattr(session.config, "_tmp_path_factory", None)
     folder = factory.getbasetemp() if factory is not None else Path("/nonexistent")
-    commands = leftovers.end(leftovers.left_behind(folder))
+    commands = leftovers.end(leftovers.left_behind(folder, folder_of_this_session()))
+    shutil.rmtree(folder_of_this_session(), ignore_errors=True)
     if commands:
         sys.stderr.write("\nprocesses left behind by the tests (now ended):\n" + "\n".join(commands) + "\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,5 +1,6 @@
 """Which processes the tests left behind: ended, and reported as a failure of the session."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,10 +12,10 @@ OF_PYTHON_ITSELF = ("multiprocessing.resource_tracker", "multiprocessing.forkser
 GRACE_S = 3.0
 
 
-def left_behind(folder: Path) -> list[psutil.Process]:
-    """Living children of this process, and processes that were started with a path below `folder` (detached ones)."""
+def left_behind(*folders: Path) -> list[psutil.Process]:
+    """Living children of this process, and processes that were started with a path below one of `folders` (detached ones)."""
     children = {process.pid: process for process in psutil.Process().children(recursive=True)}
-    detached = {process.pid: process for process in psutil.process_iter() if str(folder) in _command(process)}
+    detached = {process.pid: process for process in psutil.process_iter() if _names_one_of(folders, _command(process))}
     return [process for process in {**detached, **children}.values() if _counts(process)]
 
 
@@ -27,6 +28,10 @@ def end(left: list[psutil.Process]) -> list[str]:
             process.kill()
     psutil.wait_procs(alive, timeout=GRACE_S)
     return commands
+
+
+def _names_one_of(folders: Iterable[Path], command: str) -> bool:
+    return any(str(folder) in command for folder in folders)
 
 
 def _counts(process: psutil.Process) -> bool:

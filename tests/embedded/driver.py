@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.memory import folder_in_memory, folder_of_this_session
 from tests.patience import GIVE_UP_S, OF_A_STACK_S
 from workers.embedded.home import Home
 from workers.embedded.leftovers import identity_from, recorded_parts
@@ -107,6 +108,12 @@ def shown_on_a_terminal(home: Path, text: str) -> str:
     return shown.decode()
 
 
+def options_for(home: Path) -> list[str]:
+    """A home in memory has a copy of what initdb(1) made for the first one there."""
+    folder = folder_of_this_session()
+    return [f"--initialised={folder / 'initialised'}"] if home.is_relative_to(folder) else []
+
+
 @contextmanager
 def started(home: Path, *worker: str, env: Mapping[str, str] | None = None) -> Iterator[Up]:
     """`up` is started (not yet ready) inside the block; it and all it started are gone afterwards. `worker`: see run_up.py."""
@@ -114,7 +121,7 @@ def started(home: Path, *worker: str, env: Mapping[str, str] | None = None) -> I
     output = home.with_name(f"{home.name}-{time.monotonic_ns()}.txt")
     with output.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("run_up.py")), *(worker or ("worker",))],
+            [sys.executable, str(Path(__file__).with_name("run_up.py")), *(worker or ("worker",)), *options_for(home)],
             env=dict(variables), stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
     run = Up(home, variables, process, output)
@@ -136,6 +143,18 @@ def command(env: Mapping[str, str], *arguments: str, python: tuple[str, ...] = (
         [sys.executable, *python, "-m", "workers", *arguments],
         env=dict(env), cwd="/", capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
+
+
+@contextmanager
+def home_in_memory(folder: Path) -> Iterator[Path]:
+    """The path of a home that is not there yet and gone afterwards, in memory where there is room (`tests/memory.py`): for what is not
+    about the disk, on which four databases that start at once wait for each other.
+    """
+    with folder_in_memory(folder.name, folder) as parent:
+        try:
+            yield parent / "home"
+        finally:
+            forget(parent / "home")
 
 
 def closed_to_us(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:

@@ -1,6 +1,6 @@
 """`up` with small programs in place of ours: `run_up.py WORKER_KIND [OPTION...] [MODULE.CONSTANT=VALUE...]`.
 
-`run_up.py ours` has our own programs.
+`run_up.py ours` has our own programs. With `--initialised=FOLDER` the database's files are a copy (`initialised.py`).
 """
 
 import importlib
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from models.settings import load_settings
+from tests.embedded.initialised import copy_from
 from workers.embedded import stack, supervisor
 from workers.embedded import up as running
 from workers.embedded.processes import ProcessSpec
@@ -42,6 +43,8 @@ if __name__ == "__main__":
         vars(running)["Stack"] = Impatient
     for module, constant, value in re.findall(r"(\w+)\.(\w+)=(\S+)", " ".join(sys.argv[2:])):
         vars(importlib.import_module(f"workers.embedded.{module}"))[constant] = float(value)
+    for folder in re.findall(r"--initialised=(\S+)", " ".join(sys.argv[2:])):
+        copy_from(Path(folder))
     migrate = "silent" if "--migrate=silent" in sys.argv else "migrate"
     programs = Programs()
     if sys.argv[1] != "ours":

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from models.base.ids import new_id
-from tests.embedded.driver import ROOT, TIMEOUT_S, Up, environment, forget, wait_for
+from tests.embedded.driver import ROOT, TIMEOUT_S, Up, environment, home_in_memory, wait_for
 from tests.needs import need, need_program
 from tests.patience import GIVE_UP_S
 from tests.signals import heard, ignored_and_blocked
@@ -36,9 +36,8 @@ with ending_when_told():
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "home"
-    yield path
-    forget(path)
+    with home_in_memory(tmp_path) as path:
+        yield path
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from tests.embedded.driver import (
     command,
     environment,
     forget,
+    home_in_memory,
     shown_on_a_terminal,
     started,
     wait_for,
@@ -40,6 +41,13 @@ from tests.signals import blocked_and_ignored_by, heard, ignored_and_blocked
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
+    with home_in_memory(tmp_path) as path:
+        yield path
+
+
+@pytest.fixture
+def home_on_disk(tmp_path: Path) -> Iterator[Path]:
+    """In a folder that is closed to PostgreSQL's user where root runs the tests."""
     path = tmp_path / "home"
     yield path
     forget(path)
@@ -62,7 +70,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     forget(path)
 
 
-def test_the_first_start_says_where_the_credentials_are_and_every_start_five_lines(home: Path) -> None:
+def test_the_first_start_says_where_the_credentials_are_and_every_start_five_lines(home_on_disk: Path) -> None:
+    home = home_on_disk
     env = environment(home)
     with started(home, env=env) as first:
         first.wait_until_ready()
@@ -192,7 +201,8 @@ def test_what_was_committed_survives_a_kill_of_postgres(run: Up) -> None:
 FLOOD = "DO $$ BEGIN FOR n IN 0..{last} LOOP RAISE LOG 'line % %', n, repeat('x', n % 150); END LOOP; END $$"
 
 
-def test_a_log_stays_short_while_its_part_writes_much_and_no_line_is_lost(home: Path) -> None:
+def test_a_log_stays_short_while_its_part_writes_much_and_no_line_is_lost(home_on_disk: Path) -> None:
+    home = home_on_disk
     need_to_collapse(home.parent)
     last, limit_bytes = 60_000, 300_000
     env = environment(home, QUARTERDECK_LOG_FILE_BYTES=str(limit_bytes), QUARTERDECK_LOG_FILES_KEPT="1000")
@@ -208,7 +218,8 @@ def test_a_log_stays_short_while_its_part_writes_much_and_no_line_is_lost(home: 
         assert run.parts()["postgres"]["restarts"] == 0
 
 
-def test_a_kill_of_the_supervisor_amid_a_flood_loses_no_line(home: Path) -> None:
+def test_a_kill_of_the_supervisor_amid_a_flood_loses_no_line(home_on_disk: Path) -> None:
+    home = home_on_disk
     need_to_collapse(home.parent)
     env = environment(home, QUARTERDECK_LOG_FILE_BYTES="200000", QUARTERDECK_LOG_FILES_KEPT="1000")
     log = home / "logs" / "postgres.log"

@@ -1,4 +1,4 @@
-"""The tests' own database server lies in memory where there is room, and leaves nothing there."""
+"""What tests keep in memory where there is room leaves nothing there."""
 
 import os
 from pathlib import Path
@@ -21,11 +21,13 @@ def test_it_is_gone_afterwards_with_what_a_killed_session_left(tmp_path: Path) -
         (left / "postgres").mkdir(parents=True)
     with folder_in_memory("postgres", tmp_path / "disk", shared_memory=tmp_path) as folder:
         (folder / "data").mkdir()
+        (folder / "data" / "part.log").write_text("last words")
         assert folder.parent.parent == tmp_path
         assert folder.parent.stat().st_mode & 0o777 == 0o711
         assert not killed.exists()
         assert running.exists()
-    assert list(tmp_path.iterdir()) == [running]
+    assert {*tmp_path.iterdir()} == {running, tmp_path / "disk"}
+    assert [path.read_text() for path in (tmp_path / "disk").rglob("*.*")] == ["last words"]
 
 
 def test_without_room_it_lies_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
