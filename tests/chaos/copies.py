@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import subprocess
-from pathlib import Path
 
 from tests.chaos.installation import Installation
 
@@ -11,11 +10,12 @@ ENGINE = "temporal.db"
 
 
 class Copies:
-    """In a folder of their own. Nothing runs on what is copied meanwhile, as in an operator's cold copy."""
+    """In a folder of their own, beside the home. Nothing runs on what is copied meanwhile, as in an operator's cold copy."""
 
-    def __init__(self, installation: Installation, folder: Path) -> None:
-        self._installation, self._folder = installation, folder
-        folder.mkdir()
+    def __init__(self, installation: Installation, name: str) -> None:
+        self._installation = installation
+        self._folder = installation.folder.with_name(f"{installation.folder.name}-{name}")
+        self._folder.mkdir()
 
     async def take_database(self) -> None:
         postgres = self._installation.postgres

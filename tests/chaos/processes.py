@@ -7,10 +7,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
+from activities.runtime.crash import CRASH_AT, CRASH_ONCE
 from tests.chaos import scoreboard
+from tests.patience import GIVE_UP_S
 from workers.embedded import processes
 from workers.embedded.processes import ProcessSpec
 from workers.embedded.supervisor import Part
@@ -91,3 +94,31 @@ class ControlledProcess:
         if self.runs():
             assert self._process is not None
             self._process.send_signal(number)
+
+
+class Armed:
+    """A process that dies at one point after the other, each life begun for the death to come while it recovers from the last: one
+    start for each death. The marker holds a death back until it is due.
+    """
+
+    def __init__(self, process: ControlledProcess, marker: Path) -> None:
+        self._process, self._marker = process, marker
+
+    async def start(self, point: str | None, *, due: bool = False) -> None:
+        """It is ready to die at this point once that is due, or from its start; None: as ever."""
+        if point is None:
+            await self._process.start()
+            return
+        if due:
+            self._marker.unlink(missing_ok=True)
+        else:
+            self._marker.touch()
+        await self._process.start(**{CRASH_AT: point, CRASH_ONCE: str(self._marker)})
+
+    def make_due(self) -> None:
+        self._marker.unlink()
+
+    async def dies(self) -> None:
+        """Returns once it did. Fails where it lives on, or died elsewhere than at its point."""
+        assert await self._process.killed_itself(GIVE_UP_S), "it was not killed at its point"
+        assert self._marker.exists(), "it died elsewhere than at its point"

@@ -1,7 +1,8 @@
 """Tests that run side by side, each in an installation of its own: they spend their time waiting for time-outs, not computing.
 
 A test with `@scenario` is written like any other, with `installation` as its first argument. All that a session selects begin
-with the first of them, over as many installations as `Scenarios` has; pytest then collects what became of each.
+with the first of them, over as many installations as `Scenarios` has; pytest then collects what became of each. Those of
+`scenario_with` share an installation that has other variables than the usual ones.
 """
 
 import asyncio
@@ -23,9 +24,24 @@ MARKS: Final = (pytest.mark.chaos, pytest.mark.timeout(1800 if not scoreboard.FU
 Scenario = Callable[..., Awaitable[None]]
 
 
+Variables = tuple[tuple[str, str], ...]
+"""Of an installation, beside those that all have."""
+
+USUAL: Final[Variables] = ()
+
+
 def scenario(function: Scenario) -> Callable[..., Awaitable[None]]:
     """The test that awaits the outcome of `function(installation, **parameters)`."""
+    return _collecting(function, USUAL)
 
+
+def scenario_with(**variables: str) -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
+    """A scenario whose installation has these variables. All that want the same ones follow one another in one installation."""
+    wanted = tuple(sorted(variables.items()))
+    return lambda function: _collecting(function, wanted)
+
+
+def _collecting(function: Scenario, variables: Variables) -> Callable[..., Awaitable[None]]:
     async def test(scenarios: Scenarios, request: pytest.FixtureRequest, **_parameters: object) -> None:
         await scenarios.outcome(request.node.nodeid)
 
@@ -36,31 +52,39 @@ def scenario(function: Scenario) -> Callable[..., Awaitable[None]]:
         [*(one.replace(kind=keyword) for one in own), *asked]
     )
     test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
-    test.scenario = function  # type: ignore[attr-defined]
+    test.scenario = function, variables  # type: ignore[attr-defined]
     return test
 
 
 class Scenarios:
-    """The scenarios of this session's tests, taken from one queue by however many installations serve it."""
+    """The scenarios of this session's tests, those that want the same variables in one queue."""
 
     def __init__(self, items: Sequence[pytest.Item]) -> None:
-        self._queue: asyncio.Queue[tuple[str, Scenario, Mapping[str, Any]]] = asyncio.Queue()
+        self._queues: dict[Variables, asyncio.Queue[tuple[str, Scenario, Mapping[str, Any]]]] = {USUAL: asyncio.Queue()}
         self.outcomes: dict[str, asyncio.Future[float]] = {}
         for item in items:
-            function = getattr(getattr(item, "obj", None), "scenario", None)
+            function, variables = getattr(getattr(item, "obj", None), "scenario", (None, USUAL))
             if function is not None:
                 parameters = item.callspec.params if hasattr(item, "callspec") else {}
-                self._queue.put_nowait((item.nodeid, function, parameters))
+                self._queues.setdefault(variables, asyncio.Queue()).put_nowait((item.nodeid, function, parameters))
                 self.outcomes[item.nodeid] = asyncio.get_running_loop().create_future()
 
     async def outcome(self, node_id: str) -> float:
         """The seconds that it took. Raises what the scenario raised."""
         return await self.outcomes[node_id]
 
-    async def serve(self, installation: Installation) -> None:
-        """Run scenarios in this installation until none is left."""
-        while not self._queue.empty():
-            node_id, function, parameters = self._queue.get_nowait()
+    def left(self, variables: Variables = USUAL) -> int:
+        """How many nobody has begun."""
+        return self._queues[variables].qsize()
+
+    def unusual(self) -> list[Variables]:
+        """What those want that `scenario_with` made."""
+        return [variables for variables in self._queues if variables != USUAL]
+
+    async def serve(self, installation: Installation, variables: Variables = USUAL) -> None:
+        """Run the scenarios that want these variables in this installation, which has them, until none is left."""
+        while self.left(variables):
+            node_id, function, parameters = self._queues[variables].get_nowait()
             began = time.monotonic()
             try:
                 await installation.restore()

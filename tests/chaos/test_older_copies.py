@@ -6,19 +6,16 @@ The oracle is the outside, as always: no machine twice, none left that is not to
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import UUID
 
-import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from tests.chaos import scoreboard
 from tests.chaos.copies import Copies
-from tests.chaos.installation import Installation, Row, installed
+from tests.chaos.installation import Installation, Row
 from tests.chaos.ledger import made_outside, verify
 from tests.chaos.owners import HEALED_WITHIN_S, until_owned
-from tests.chaos.scenarios import MARKS
+from tests.chaos.scenarios import MARKS, scenario_with
 from tests.embedded.driver import command, environment
 
 pytestmark = [*MARKS]
@@ -27,18 +24,6 @@ QUICK = {"QUARTERDECK_WORKER_STALE_SECONDS": "10", "QUARTERDECK_UNAVAILABLE_WAIT
 BUILDS_S = 12
 REINSTALLED = 2
 """The generation that a first reinstall installs. A restart of the agent on top is a later one, of which the machine knows nothing."""
-
-
-@pytest.fixture(scope="module")
-async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    async with installed(tmp_path_factory.mktemp("copied"), **QUICK) as made:
-        yield made
-
-
-@pytest.fixture
-async def copies(installation: Installation, tmp_path: Path) -> Copies:
-    await installation.restore()
-    return Copies(installation, tmp_path / "copies")
 
 
 async def building(installation: Installation) -> UUID:
@@ -109,7 +94,9 @@ async def quarterdeck(installation: Installation, *arguments: str) -> subprocess
     return await asyncio.to_thread(command, env, *arguments)
 
 
-async def test_a_database_older_than_the_engine(installation: Installation, copies: Copies) -> None:
+@scenario_with(**QUICK)
+async def test_a_database_older_than_the_engine(installation: Installation) -> None:
+    copies = Copies(installation, "database")
     kept, ended, again, going = await installation.ready("mock", 4)
     [kept_here] = await installation.ready("local")
     slow, boots = await building(installation), await booting(installation)
@@ -160,7 +147,9 @@ async def test_a_database_older_than_the_engine(installation: Installation, copi
     assert await live_outside(installation) == {}
 
 
-async def test_an_engine_older_than_the_database(installation: Installation, copies: Copies) -> None:
+@scenario_with(**QUICK)
+async def test_an_engine_older_than_the_database(installation: Installation) -> None:
+    copies = Copies(installation, "engine")
     kept, ended, again, going, halfway = await installation.ready("mock", 5)
     [kept_here] = await installation.ready("local")
     slow, boots = await building(installation), await booting(installation)
@@ -197,8 +186,10 @@ async def test_an_engine_older_than_the_database(installation: Installation, cop
     assert await live_outside(installation) == {}
 
 
-async def test_an_engine_that_lost_its_last_seconds(installation: Installation, copies: Copies) -> None:
+@scenario_with(**QUICK)
+async def test_an_engine_that_lost_its_last_seconds(installation: Installation) -> None:
     """As after a power cut. At most one sweep came between, so that only what was delivered says that something is missing."""
+    copies = Copies(installation, "last-seconds")
     kept, going = await installation.ready("mock", 2)
     await copies.take_engine()
     await terminating(installation, going)

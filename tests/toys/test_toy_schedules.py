@@ -9,12 +9,12 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.runtime.crash import CRASH_AT, CRASH_ONCE
 from models.base.ids import new_id
 from models.contracts.schedules import LookAtSchedules, schedule_id_of
 from models.contracts.workflow_ids import SCHEDULES
 from tests.chaos.installation import Installation, installed
-from tests.patience import GIVE_UP_S
+from tests.chaos.processes import Armed
+from tests.memory import folder_in_memory
 from tests.toys.test_toys import PROGRAM, asked_to_break, decided, made, until, until_status
 from workers.embedded.stack import Programs
 
@@ -27,8 +27,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
     programs = Programs(migrate=(*PROGRAM, "migrate"), api=(*PROGRAM, "api"), worker=(*PROGRAM, "worker"))
-    async with installed(tmp_path_factory.mktemp("toy-schedules"), programs) as running:
-        yield running
+    with folder_in_memory("toy-schedules", tmp_path_factory.mktemp("toy-schedules")) as home:
+        async with installed(home, programs) as running:
+            yield running
 
 
 async def schedule_of(installation: Installation, toy_id: str) -> UUID:
@@ -69,28 +70,30 @@ async def ticks(installation: Installation, toy_id: str) -> Sequence[str]:
 
 
 async def test_a_worker_killed_between_row_and_schedule_leaves_nothing_behind(installation: Installation) -> None:
-    """With one schedule being made, one changed and one removed at each point."""
+    """With one schedule being made, one changed and one removed at each point. The worker stands still until all three rows are there."""
     client = await installation.temporal_client()
+    schedules = client.get_workflow_handle(SCHEDULES)
     toys = [await made(installation) for _ in range(2 * len(POINTS))]
     await until_settled(installation)
     ids = [await schedule_of(installation, one) for one in toys]
+    armed = Armed(installation.worker, installation.folder / "worker.once")
     await installation.worker.kill()
-    for number, point in enumerate(POINTS):
-        changed, removed = ids[2 * number : 2 * number + 2]
+    await armed.start(POINTS[0])
+    for changed, removed, point, following in zip(ids[::2], ids[1::2], POINTS, [*POINTS[1:], None], strict=True):
+        installation.worker.freeze()
         await say(installation, "pending", changed)
         await say(installation, "removing", removed)
         answer = await installation.call("POST", "/toys?name=new")
         new = await schedule_of(installation, answer.json()["resource"]["id"])
-        marker = installation.folder / f"{point}.once"
-        await installation.worker.start(**{CRASH_AT: point, CRASH_ONCE: str(marker)})
-        assert await installation.worker.killed_itself(GIVE_UP_S), point
-        await installation.worker.start()
-        await client.get_workflow_handle(SCHEDULES).signal("look", LookAtSchedules())
+        await schedules.signal("look", LookAtSchedules())
+        armed.make_due()
+        installation.worker.thaw()
+        await armed.dies()
+        await armed.start(following)
+        await schedules.signal("look", LookAtSchedules())
         await until_settled(installation)
         assert [await paused_in_temporal(client, one) for one in (new, changed, removed)] == [False, True, None], point
         assert not await installation.rows("SELECT 1 FROM schedules WHERE id = %s", removed)
-        await installation.worker.kill()
-    await installation.worker.start()
 
 
 async def test_what_is_still_open_when_a_toy_ends_is_given_up(installation: Installation) -> None:
@@ -119,14 +122,15 @@ async def test_a_worker_killed_while_a_run_orders_has_it_ordered_once(installati
     )
     await client.get_workflow_handle(SCHEDULES).signal("look", LookAtSchedules())
     await until_settled(installation)
-    for toy_id, schedule_id, point in zip(toys, ids, ORDER_POINTS, strict=True):
+    armed = Armed(installation.worker, installation.folder / "worker.once")
+    await installation.worker.kill()
+    await armed.start(ORDER_POINTS[0])
+    for toy_id, schedule_id, following in zip(toys, ids, [*ORDER_POINTS[1:], None], strict=True):
         before = len(await ticks(installation, toy_id))
-        await installation.worker.kill()
+        armed.make_due()
         await client.get_schedule_handle(schedule_id_of(schedule_id)).trigger()
-        marker = installation.folder / f"{point}.once"
-        await installation.worker.start(**{CRASH_AT: point, CRASH_ONCE: str(marker)})
-        assert await installation.worker.killed_itself(GIVE_UP_S), point
-        await installation.worker.start()
+        await armed.dies()
+        await armed.start(following)
 
         async def has_ticked(toy_id: str = toy_id, ticked: int = before + 1) -> bool:
             return await ticks(installation, toy_id) == ["succeeded"] * ticked

@@ -16,11 +16,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from activities.runtime.crash import CRASH_AT, CRASH_ONCE
 from api.commands import CRASH_POINT
 from models.base.ids import new_id
 from models.contracts.search_attributes import RESOURCE_ID, RESOURCE_KIND, SURFACE
 from tests.chaos.installation import Installation, installed
+from tests.chaos.processes import Armed
+from tests.memory import folder_in_memory
 from tests.patience import GIVE_UP_S
 from workers.embedded.stack import Programs
 
@@ -36,8 +37,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
     programs = Programs(migrate=(*PROGRAM, "migrate"), api=(*PROGRAM, "api"), worker=(*PROGRAM, "worker"))
-    async with installed(tmp_path_factory.mktemp("toys"), programs) as running:
-        yield running
+    with folder_in_memory("toys", tmp_path_factory.mktemp("toys")) as home:
+        async with installed(home, programs) as running:
+            yield running
 
 
 async def asked(installation: Installation, method: str, path: str) -> dict[str, Any]:
@@ -238,32 +240,23 @@ async def test_it_is_ended_by_its_command_and_by_giving_its_order_up(installatio
 
 
 async def test_a_worker_killed_anywhere_does_nothing_twice(installation: Installation) -> None:
-    """At every crash point, with a toy being made and another one broken. The oracle is the world's own list.
-
-    Each worker is armed for the kill after the one that it recovers from: it is disarmed as long as the marker is there.
-    """
+    """At every crash point, with a toy being made and another one broken. The oracle is the world's own list."""
     olds = await asyncio.gather(*(made(installation) for _ in POINTS))
-    markers = [installation.folder / f"{point}.once" for point in POINTS]
-
-    async def armed(number: int) -> None:
-        markers[number].touch()
-        await installation.worker.start(**{CRASH_AT: POINTS[number], CRASH_ONCE: str(markers[number])})
-
+    armed = Armed(installation.worker, installation.folder / "worker.once")
     await installation.worker.kill()
-    await armed(0)
-    for number, old in enumerate(olds):
-        markers[number].unlink()
+    await armed.start(POINTS[0])
+    for old, point, following in zip(olds, POINTS, [*POINTS[1:], None], strict=True):
+        armed.make_due()
         begun = await asyncio.gather(ordered(installation), asked(installation, "DELETE", f"/toys/{old}"))
-        assert await installation.worker.killed_itself(GIVE_UP_S), POINTS[number]
-        assert markers[number].exists(), POINTS[number]
-        await (armed(number + 1) if number + 1 < len(olds) else installation.worker.start())
+        await armed.dies()
+        await armed.start(following)
         await until_waiting(installation, begun[1]["id"])
         await decided(installation, begun[1]["id"])
         new = str(begun[0]["resource"]["id"])
         await until_status(installation, new, "whole")
         await until_status(installation, old, "broken")
-        assert done_to(installation, new) == ["made"], POINTS[number]
-        assert done_to(installation, old) == ["made", "broken"], POINTS[number]
+        assert done_to(installation, new) == ["made"], point
+        assert done_to(installation, old) == ["made", "broken"], point
 
 
 async def test_a_person_decides_and_what_is_rejected_is_not_done(installation: Installation) -> None:
@@ -294,46 +287,48 @@ async def test_what_is_given_up_while_a_person_is_asked_is_not_done_and_can_be_a
     assert done_to(installation, toy_id) == ["made", "broken"]
 
 
-@pytest.mark.parametrize("point", POINTS[:3])
-async def test_a_worker_killed_while_it_asks_and_when_it_is_answered_asks_once(
-    installation: Installation, point: str
-) -> None:
-    """It dies as it asks; it is decided while no worker runs; the next one dies as it takes the decision up."""
-    toy_id, marker = await made(installation), installation.folder / "asked.once"
+async def test_a_worker_killed_while_it_asks_and_when_it_is_answered_asks_once(installation: Installation) -> None:
+    """At each point it dies as it asks; it is decided while no worker runs; the next one dies as it takes the decision up."""
+    points = POINTS[:3]
+    toys = await asyncio.gather(*(made(installation) for _ in points))
+    armed = Armed(installation.worker, installation.folder / "worker.once")
     await installation.worker.kill()
-    await installation.worker.start(**{CRASH_AT: point, CRASH_ONCE: str(marker)})
-    operation = await asked(installation, "DELETE", f"/toys/{toy_id}")
-    assert await installation.worker.killed_itself(GIVE_UP_S)
-    await installation.worker.start()
-    await until_waiting(installation, operation["id"])
-    await installation.worker.kill()
-    marker.unlink()
-    await decided(installation, operation["id"])
-    await installation.worker.start(**{CRASH_AT: point, CRASH_ONCE: str(marker)})
-    assert await installation.worker.killed_itself(GIVE_UP_S)
-    await installation.worker.start()
-    marker.unlink()
-    assert (await ended(installation, operation))["status"] == "succeeded"
-    assert done_to(installation, toy_id) == ["made", "broken"]
-    assert await questions(installation, operation["id"]) == ["approved", "APPROVAL_ASKED", "APPROVE"]
+    await armed.start(points[0])
+    for toy_id, point, following in zip(toys, points, [*points[1:], None], strict=True):
+        armed.make_due()
+        operation = await asked(installation, "DELETE", f"/toys/{toy_id}")
+        await armed.dies()
+        await armed.start(point)
+        await until_waiting(installation, operation["id"])
+        await installation.worker.kill()
+        await decided(installation, operation["id"])
+        await armed.start(point, due=True)
+        await armed.dies()
+        await armed.start(following)
+        assert (await ended(installation, operation))["status"] == "succeeded", point
+        assert done_to(installation, toy_id) == ["made", "broken"], point
+        assert await questions(installation, operation["id"]) == ["approved", "APPROVAL_ASKED", "APPROVE"], point
 
 
-@pytest.mark.parametrize("point", ["before_call", "after_call", "after_return"])
-async def test_a_decision_whose_answer_was_lost_takes_effect_once(installation: Installation, point: str) -> None:
-    toy_id, marker = await made(installation), installation.folder / "decided.once"
-    operation_id = await asked_to_break(installation, toy_id)
-    path = f"/operations/{operation_id}/approve"
+async def test_a_decision_whose_answer_was_lost_takes_effect_once(installation: Installation) -> None:
+    """At each point of a command around its commit."""
+    points = [f"{CRASH_POINT}:{point}" for point in ("before_call", "after_call", "after_return")]
+    toys = await asyncio.gather(*(made(installation) for _ in points))
+    breaking = [await asked_to_break(installation, toy_id) for toy_id in toys]
+    armed = Armed(installation.api, installation.folder / "api.once")
     await installation.api.stop()
-    await installation.api.start(**{CRASH_AT: f"{CRASH_POINT}:{point}", CRASH_ONCE: str(marker)})
-    with pytest.raises(httpx.TransportError):
-        await installation.call("POST", path)
-    assert await installation.api.killed_itself(GIVE_UP_S)
-    await installation.api.start()
-    marker.unlink()
-    operation = await asked(installation, "POST", path)
-    assert (await ended(installation, operation))["status"] == "succeeded"
-    assert done_to(installation, toy_id) == ["made", "broken"]
-    assert await questions(installation, operation_id) == ["approved", "APPROVAL_ASKED", "APPROVE"]
+    await armed.start(points[0])
+    for toy_id, operation_id, point, following in zip(toys, breaking, points, [*points[1:], None], strict=True):
+        path = f"/operations/{operation_id}/approve"
+        armed.make_due()
+        with pytest.raises(httpx.TransportError):
+            await installation.call("POST", path)
+        await armed.dies()
+        await armed.start(following)
+        operation = await asked(installation, "POST", path)
+        assert (await ended(installation, operation))["status"] == "succeeded", point
+        assert done_to(installation, toy_id) == ["made", "broken"], point
+        assert await questions(installation, operation_id) == ["approved", "APPROVAL_ASKED", "APPROVE"], point
 
 
 async def test_one_that_hangs_takes_nothing_of_another_family(installation: Installation) -> None:
