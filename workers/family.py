@@ -61,8 +61,8 @@ class Slots:
     workflow_tasks: int = 4
     activities: int = 50
     cached_workflows: int = 50
-    """Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory: an owner in its
-    sandbox takes a third of a megabyte (benchmarks/fleet.py).
+    """Owners kept in memory; others are replayed when something happens to them. It bounds the process's memory
+    (benchmarks/fleet.py).
     """
 
     def or_more(self, other: "Slots") -> "Slots":

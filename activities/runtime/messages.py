@@ -17,13 +17,13 @@ from temporalio.bridge.proto.activity_result import ActivityResolution
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.runtime.converter import ACTIVITY_FIELD, MODEL_FIELD, said_by
 from activities.runtime.refusal import CODE, NULL_ENCODING, is_refused, refused
+from activities.runtime.sandbox import LoadedOnceRunner
 
 
-class OneArgumentRunner(SandboxedWorkflowRunner):
+class OneArgumentRunner(LoadedOnceRunner):
     """The sandbox, with every message looked at before the workflow sees it."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:

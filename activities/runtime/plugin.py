@@ -6,7 +6,7 @@ from typing import Final
 
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.runtime.codec import EncryptionCodec
 from activities.runtime.converter import PlatformPayloadConverter
@@ -14,6 +14,7 @@ from activities.runtime.crash import refuse_unknown_selection
 from activities.runtime.failures import PlatformFailureConverter
 from activities.runtime.interceptors import CrashAfterReturn, FailureTranslation, RequestContextPropagation
 from activities.runtime.messages import OneArgumentRunner
+from activities.runtime.sandbox import LoadedOnceRunner
 from models.base.errors import AppError
 
 PASSTHROUGH: Final = (
@@ -51,9 +52,9 @@ def platform_data_converter(codec_key: bytes | None, previous_codec_keys: Sequen
     )
 
 
-def _runner(codec_key: bytes | None) -> SandboxedWorkflowRunner:
+def _runner(codec_key: bytes | None) -> LoadedOnceRunner:
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH)
-    runner = SandboxedWorkflowRunner if codec_key is None else OneArgumentRunner
+    runner = LoadedOnceRunner if codec_key is None else OneArgumentRunner
     return runner(restrictions=restrictions)
 
 

@@ -90,6 +90,38 @@ def undetermined_workflows(modules: Iterable[Module]) -> list[str]:
     return found
 
 
+MUTABLE_MAKERS = frozenset(
+    {"list", "dict", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict", "ContextVar"}
+)
+MUTABLE_DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp)
+
+
+def state_between_runs(modules: Iterable[Module]) -> list[str]:
+    """A worker loads a workflow's modules once for all its runs: what one run left in them, another would find."""
+    found = []
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Global):
+                found.append(f"{module.at(node)} changes {', '.join(node.names)}")
+            if isinstance(node, ast.Module | ast.ClassDef):
+                found += [f"{module.at(one)} keeps something that can be changed" for one in node.body if _keeps(one)]
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = {dotted(one.func if isinstance(one, ast.Call) else one) for one in node.decorator_list}
+                if {name.rpartition(".")[2] for name in names} & {"cache", "lru_cache"}:
+                    found.append(f"{module.at(node)} {node.name} keeps what it answered")
+    return found
+
+
+def _keeps(node: ast.stmt) -> bool:
+    """Whether this assignment makes a name of a module or class stand for something mutable."""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if isinstance(node, ast.Assign) and [dotted(one) for one in node.targets] == ["__all__"]:
+        return False
+    if isinstance(value, ast.Call):
+        return dotted(value.func).rpartition(".")[2] in MUTABLE_MAKERS
+    return isinstance(value, MUTABLE_DISPLAYS)
+
+
 def options_outside_options(modules: Iterable[Module]) -> list[str]:
     """Time-outs and retry policies stand in workflows/options.py, each with its reason."""
     return [

@@ -20,6 +20,7 @@ KNOWS_WHY = {
     ("models/settings/families/fleet.py", "local"): "the name of this machine's zone where nobody names another",
     ("models/base/foreign_variables.py", "aws"): "variables that a vendor's library reads, whoever loads it",
     ("models/base/foreign_variables.py", "ovh"): "as above",
+    ("activities/runtime/sandbox.py", "local"): "a class of the standard library: what each thread has of its own",
 }
 """(module, code) -> why it is no provider's name there."""
 

@@ -11,6 +11,7 @@ FAMILIES = ("workers/spine.py", "workers/families/")
 
 KEPT: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.undetermined_workflows, WORKFLOWS),
+    (rules.state_between_runs, WORKFLOWS),
     (rules.options_outside_options, WORKFLOWS),
     (rules.activities_called_directly, WORKFLOWS),
     (rules.http_exceptions, OURS),
@@ -33,6 +34,11 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.undetermined_workflows, "from models.base.ids import new_id"),
     (rules.undetermined_workflows, "x = datetime.datetime.now(UTC)"),
     (rules.undetermined_workflows, "with open('x') as f: pass"),
+    (rules.state_between_runs, "SEEN = set()"),
+    (rules.state_between_runs, "KNOWN: dict[str, int] = {}"),
+    (rules.state_between_runs, "class Owner:\n    heard: ClassVar[list[str]] = []"),
+    (rules.state_between_runs, "def hear():\n    global LAST\n    LAST = 1"),
+    (rules.state_between_runs, "@functools.lru_cache(maxsize=8)\ndef known(): ..."),
     (rules.options_outside_options, "x = timedelta(seconds=1)"),
     (rules.options_outside_options, "x = common.RetryPolicy()"),
     (rules.activities_called_directly, "from activities.x import Things\nThings().do()"),
@@ -75,6 +81,7 @@ BROKEN: list[tuple[Rule, str]] = [
 
 FINE: list[tuple[Rule, str]] = [
     (rules.undetermined_workflows, "from uuid import UUID\nfrom datetime import datetime\nnow = workflow.now()"),
+    (rules.state_between_runs, "CODES = frozenset({1})\nclass Owner:\n    def __init__(self): self.heard = []"),
     (rules.options_outside_options, "from datetime import timedelta\nx: timedelta"),
     (rules.activities_called_directly, "from activities.x import Things\nrun(Things.do, options)"),
     (rules.activities_called_directly, "from activities.runtime.failures import unwrap\nunwrap(error)"),
