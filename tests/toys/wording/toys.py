@@ -7,11 +7,6 @@ BROKEN = Wait(Phrase("its end", "sa fin"), Who.OWNER)
 STUCK = Phrase("the toy is stuck", "le jouet est bloqué")
 MAY_BREAK = Phrase("is the toy to be broken?", "faut-il casser le jouet ?")
 
-LOST = Phrase("there is no such toy", "ce jouet n'existe pas")
-
 FAMILY = Words(
-    waits={"TOY_MADE": MADE, "TOY_BROKEN": BROKEN},
-    questions={"BREAK_TOY": MAY_BREAK},
-    holds={"TOY_STUCK": STUCK},
-    errors={"TOY_NOT_FOUND": LOST},
+    waits={"TOY_MADE": MADE, "TOY_BROKEN": BROKEN}, questions={"BREAK_TOY": MAY_BREAK}, holds={"TOY_STUCK": STUCK}
 )
