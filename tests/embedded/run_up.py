@@ -11,12 +11,14 @@ from pathlib import Path
 
 from models.settings import load_settings
 from tests.embedded.initialised import copy_from
+from tests.embedded.parts import PARTS
 from workers.embedded import stack, supervisor
 from workers.embedded import up as running
 from workers.embedded.processes import ProcessSpec
 from workers.embedded.stack import Programs, Stack
 from workers.embedded.supervisor import Part
 from workers.embedded.up import up
+from workers.family_parts import joined
 
 SILENT = ("/bin/sh", "-c", "echo first word; echo still looking for what is not there; exec sleep 600")
 """Neither ends nor becomes ready."""
@@ -41,6 +43,8 @@ if __name__ == "__main__":
         vars(stack)["ProcessSpec"] = partial(ProcessSpec, stop_timeout_s=3600.0)
     if "--impatient" in sys.argv:
         vars(running)["Stack"] = Impatient
+    if "--parts" in sys.argv:
+        vars(stack)["FAMILY_PARTS"] = joined([PARTS])
     for module, constant, value in re.findall(r"(\w+)\.(\w+)=(\S+)", " ".join(sys.argv[2:])):
         vars(importlib.import_module(f"workers.embedded.{module}"))[constant] = float(value)
     for folder in re.findall(r"--initialised=(\S+)", " ".join(sys.argv[2:])):

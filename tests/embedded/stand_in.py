@@ -12,6 +12,9 @@ import psycopg
 HEALTH = "health.json"
 """In the home: what `api` says of its health, where a test has written something there."""
 
+BROKEN = "broken"
+"""In the home: there is one while `fickle` ends at once."""
+
 
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
@@ -42,6 +45,13 @@ def orphaning(*_: str) -> None:
     worker()
 
 
+def fickle(*_: str) -> None:
+    """Works as long as nobody has written that it does not."""
+    if Path(os.environ["QUARTERDECK_HOME"], BROKEN).exists():
+        sys.exit("no such thing as a working lamp")
+    worker()
+
+
 def broken(*_: str) -> None:
     sys.exit("no such thing as a working worker")
 
@@ -58,4 +68,6 @@ def bootstrap(_flag: str, path: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (api, worker, stubborn, orphaning, broken, migrate, bootstrap)}[sys.argv[1]](*sys.argv[2:])
+    {f.__name__: f for f in (api, worker, stubborn, orphaning, fickle, broken, migrate, bootstrap)}[sys.argv[1]](
+        *sys.argv[2:]
+    )

@@ -1,4 +1,4 @@
-"""The product with one family more, whose files all lie here: `python -P tests/toys/__main__.py worker | api | migrate | cli …`.
+"""The product with one family more, whose files all lie here: `python -P tests/toys/__main__.py up | worker | api | migrate | cli …`.
 
 Each package that the product lists gets one folder more; nothing in the product knows of it.
 """
@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LISTED = {
     "workers.families": "workers",
+    "workers.parts": "parts",
     "api.families": "api",
     "cli.commands": "cli",
     "models.settings.families": "settings",
@@ -40,6 +41,15 @@ def main(arguments: list[str]) -> None:
 
         sys.argv[1:] = arguments[1:]
         command_line()
+    if arguments[0] == "up":
+        from models.settings import load_settings  # noqa: PLC0415
+        from workers.embedded.stack import Programs  # noqa: PLC0415
+        from workers.embedded.up import up  # noqa: PLC0415
+
+        us = (sys.executable, "-P", __file__)
+        raise SystemExit(
+            up(load_settings(), Programs(migrate=(*us, "migrate"), api=(*us, "api"), worker=(*us, "worker")))
+        )
     from workers.__main__ import main as program  # noqa: PLC0415
 
     status = program(arguments)

@@ -32,17 +32,9 @@ async def order(session: AsyncSession, principal: Principal, name: str) -> Asked
     toy = Toy(organization_id=principal.organization_id, name=name, created_at=await began_at(session))
     await schedules.put(session, TICKING, toy.id, principal.organization_id, every(60))
     return await ask(
-        session,
-        principal,
-        TOY,
-        toy.id,
-        MAKE,
-        action_type="MAKE",
-        before=None,
-        after="ordered",
-        delivery=DeliveryKind.START,
-        with_rows=[toy],
-    )
+        session, principal, TOY, toy.id, MAKE, action_type="MAKE", before=None, after="ordered",
+        delivery=DeliveryKind.START, with_rows=[toy],
+    )  # fmt: skip
 
 
 async def end(session: AsyncSession, principal: Principal, toy_id: UUID) -> Asked:

@@ -5,12 +5,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from models.base.foreign_variables import environment_of_a_part
+from models.base.listing import exported
 from models.base.proxies import UnusableProxy
 from models.settings import ENV_PREFIX, Environment, Settings, derived
 from models.settings.derived import DatabaseRole
+from workers import parts
 from workers.embedded import postgres
 from workers.embedded.errors import StartError
 from workers.embedded.home import Home
@@ -19,9 +23,11 @@ from workers.embedded.ports import LOOPBACK, accepts, chosen_ports, free_port, o
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.postgres_program import bundled_tree
 from workers.embedded.processes import ProcessSpec
+from workers.embedded.row_parts import RowPart
 from workers.embedded.supervisor import Part
 from workers.embedded.temporal import TemporalServer, binary
 from workers.embedded.ui_door import UiDoor, hidden_address, own_names
+from workers.family_parts import FamilyPart, FamilyParts, WhenSet, WhileRows, joined
 from workers.readiness import READY_FILE_VARIABLE
 
 PROBE_TIMEOUT_S = 2.0
@@ -29,6 +35,8 @@ TEMPORAL_TIMEOUT_S = 5.0
 ADMIN_URL = f"{ENV_PREFIX}DATABASE_URL"
 DATABASE_URLS = frozenset({ADMIN_URL, *(f"{ADMIN_URL}_{role.name}" for role in DatabaseRole)})
 ROOT = Path(__file__).resolve().parents[2]
+FAMILY_PARTS: Final = joined(exported(parts, "FAMILY", FamilyParts))
+"""Of every family, found by listing `workers/parts`."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,31 @@ class Stack:
         ready = self.home.ready_file("worker")
         environment = {READY_FILE_VARIABLE: str(ready), **self._logs_in_as(DatabaseRole.WORKER)}
         return self._own("worker", self.programs.worker, ready.exists, environment)
+
+    def while_set(self) -> list[Callable[[], Part]]:
+        """Parts of families that the settings want."""
+        wanted = [part for part in FAMILY_PARTS if isinstance(part.when, WhenSet) and part.when.holds(self.settings)]
+        return [partial(self._of_family, part) for part in wanted]
+
+    def while_rows(self) -> list[RowPart]:
+        """Parts of families that rows may want."""
+        return [
+            RowPart(part.when.question, partial(self._of_family, part))
+            for part in FAMILY_PARTS
+            if isinstance(part.when, WhileRows)
+        ]
+
+    def rows_url(self) -> str:
+        """How rows are asked which parts they want."""
+        return derived.database_url(self.settings, DatabaseRole.WORKER)
+
+    def _of_family(self, part: FamilyPart) -> Part:
+        log_in = {} if part.logs_in_as is None else self._logs_in_as(part.logs_in_as)
+        if part.port is not None:
+            port = part.port(self.settings)
+            return self._own(part.name, part.command, lambda: accepts(port), log_in, port=port)
+        ready = self.home.ready_file(part.name)
+        return self._own(part.name, part.command, ready.exists, {READY_FILE_VARIABLE: str(ready), **log_in})
 
     def setup(self, name: str, command: tuple[str, ...]) -> ProcessSpec:
         """A program that runs once, before the API and the worker: with every URL, that of the superuser included."""

@@ -83,8 +83,7 @@ class SupervisedPart:
         """The process and its group are gone when this returns, at the latest `stop_timeout_s` later."""
         if self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.wait({self._keeper})
         await self._end_process()
         self._become(PartState.STOPPED)
 

@@ -20,6 +20,7 @@ from workers.embedded.housekeeping import Housekeeping
 from workers.embedded.intact import refuse_half_a_home
 from workers.embedded.leftovers import end_leftovers
 from workers.embedded.processes import ProcessSpec
+from workers.embedded.row_parts import RowParts
 from workers.embedded.run_record import RunRecord
 from workers.embedded.service_manager import READY, STOPPING, ServiceManager
 from workers.embedded.setup_programs import set_up
@@ -30,8 +31,10 @@ from workers.embedded.ui_door import UiDoor
 from workers.embedded.voice import STANDARD_OUTPUT, Voice, open_standard_streams
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STOP_ORDER = (("api", "worker", "simcloud"), ("temporal",), ("postgres",))
-"""Whoever writes ends before what it writes to. Each group ends together, within the longest `stop_timeout_s` in it."""
+STOP_LAST = ("temporal", "postgres")
+"""In this order, after all others, which end together: whoever writes ends before what it writes to. Each takes at most its
+`stop_timeout_s`.
+"""
 
 LONGEST_WORDS = 300
 STOPPED, NOT_IN_TIME, CANNOT_START = 0, 1, 2
@@ -74,6 +77,7 @@ class _Run:
         self._stack, self._voice, self._manager = stack, voice, manager
         self._parts: dict[str, SupervisedPart] = {}
         self._door: UiDoor | None = None
+        self._following: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._stop_requested = asyncio.Event()
         own = processes.identify(os.getpid(), tuple(processes.command_line(os.getpid())))
@@ -99,6 +103,8 @@ class _Run:
             self._tell_manager(STOPPING)
             stop_requested.cancel()
             await _cancelled(starting)
+            if self._following is not None:
+                await _cancelled(self._following)
             await self._stop()
             await _cancelled(housekeeping)
             self._record.remove()
@@ -117,9 +123,14 @@ class _Run:
             await self._door.open()
             independent.append(self._run_part(self._stack.temporal))
         await _all(independent)
-        await _all([self._run_part(self._stack.api), self._run_part(self._stack.worker)])
+        own = [self._stack.api, self._stack.worker]
+        await _all([self._run_part(build) for build in (*own, *self._stack.while_set())])
         self._show_summary()
         self._tell_manager(READY, "STATUS=Ready")
+        if parts := self._stack.while_rows():
+            url, say = self._stack.rows_url, self._voice.complain
+            follower = RowParts(parts, self._parts, url=url, note=self._note, complain=say)
+            self._following = asyncio.create_task(follower.run())
 
     async def _database_ready(self) -> None:
         stack = self._stack
@@ -164,7 +175,7 @@ class _Run:
 
     async def _stop(self) -> None:
         await asyncio.to_thread(self._housekeeping.make_room_to_stop)
-        for names in STOP_ORDER:
+        for names in (self._parts.keys() - STOP_LAST, *({name} for name in STOP_LAST)):
             await asyncio.gather(*(self._parts[name].stop() for name in names if name in self._parts))
         if self._door is not None:
             await self._door.close()
