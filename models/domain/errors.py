@@ -136,6 +136,7 @@ OF_PARTS: Final[Mapping[str, Phrase]] = {
         "un contenu n'est pas scellé pour le workflow qui l'a reçu",
     ),
     "SCHEDULE_INVALID": Phrase("the schedule is not valid", "la planification n'est pas valide"),
+    "SCHEDULE_NOT_FOUND": Phrase("there is no such schedule", "cette planification n'existe pas"),
     "SCHEDULE_REFUSED": Phrase(
         "the workflow engine does not take this schedule", "le moteur de workflows refuse cette planification"
     ),

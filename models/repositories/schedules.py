@@ -8,11 +8,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from models.base.errors import NotFound
 from models.base.ids import new_id
 from models.contracts.outbox import DeliveryKind
 from models.contracts.schedules import RESOURCE_KIND_OF_SCHEDULES, ScheduleKind
 from models.contracts.workflow_ids import SCHEDULES
+from models.domain.identity.principal import Principal
 from models.domain.schedules import Overlap, ScheduleState, Timing, checked
+from models.repositories import operations, outbox
+from models.repositories.asking import Asked, ask, command_to
+from models.repositories.locking import locked
 from models.repositories.transaction_time import began_at
 from models.tables.operations import OutboxRow
 from models.tables.schedules import Schedule
@@ -78,6 +83,42 @@ async def remove(session: AsyncSession, kind: ScheduleKind, resource_id: UUID) -
     """False where there is no such schedule. From the commit on nothing is done; the row goes with Temporal's schedule."""
     wanted = col(Schedule.state) != ScheduleState.REMOVING
     return await _change(session, kind, resource_id, wanted, state=ScheduleState.REMOVING)
+
+
+async def run_now(
+    session: AsyncSession, principal: Principal, kind: ScheduleKind, resource_id: UUID, *, status: str
+) -> Asked:
+    """What the resource's schedule of this kind orders each time, ordered once more, at the end of the transaction. Its times
+    stay as they are, and a paused one stays paused.
+
+    While an operation of that kind is open it is the answer, as it is for a run: its owner is told once more. `status` is the
+    resource's, and whether it can be asked for anything at all is for the caller to say. Raises NotFound where there is no such
+    schedule, ValueError for a kind that starts a workflow.
+    """
+    if kind.operation is None:
+        raise ValueError(f"{kind.kind}: only what orders an operation can be run at once")
+    wanted = select(Schedule).where(
+        Schedule.resource_id == resource_id, Schedule.kind == kind.kind, Schedule.state != ScheduleState.REMOVING
+    )
+    row = (await session.exec(locked(wanted))).one_or_none()  # or a run of this moment would order it too
+    if row is None:
+        raise NotFound(f"the {kind.owner.noun} has no such schedule", code="SCHEDULE_NOT_FOUND")
+    pending = await operations.find_open(session, resource_id, kind.operation)
+    if pending is not None:
+        now = await began_at(session)
+        message = command_to(kind.owner, resource_id, row.organization_id, pending.id, now)
+        session.add(message)
+        return Asked(pending, outbox.message_of(message))
+    return await ask(
+        session,
+        principal,
+        kind.owner,
+        resource_id,
+        kind.operation,
+        action_type="SCHEDULE_RUN",
+        before=status,
+        after=status,
+    )
 
 
 async def _change(session: AsyncSession, kind: ScheduleKind, resource_id: UUID, wanted: Any, **values: object) -> bool:

@@ -72,6 +72,7 @@ USED_ELSEWHERE = {
     "let_go": "what a family says of a resource that needs its blobs no more (docs/decisions/0090-blobs.md)",
     "refer": "what it says of one that needs a blob",
     "refuse_while_in_use": "what the removal of an organization asks first (contract decision 18); no route removes one yet",
+    "run_now": "what a route of a family has its schedule run once with, as that of tests/toys does",
     "histories": "what `python -m workers.record` has recorded, for the replay that is the gate",
 }
 CLI_MAY_IMPORT = frozenset({"cli", "models", "httpx", "httpx_sse", "typer", "rich", "click"})

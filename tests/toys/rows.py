@@ -37,6 +37,10 @@ async def order(session: AsyncSession, principal: Principal, name: str) -> Asked
     )  # fmt: skip
 
 
+async def tick(session: AsyncSession, principal: Principal, toy_id: UUID) -> Asked:
+    return await schedules.run_now(session, principal, TICKING, toy_id, status=(await get(session, toy_id)).status)
+
+
 async def end(session: AsyncSession, principal: Principal, toy_id: UUID) -> Asked:
     status = (await get(session, toy_id)).status
     if status is Phase.BROKEN:

@@ -5,17 +5,21 @@ orders something.
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
+import httpx
 import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.runtime.crash import CRASH_AT, CRASH_ONCE
+from api.commands import CRASH_POINT
 from models.base.ids import new_id
 from models.contracts.schedules import LookAtSchedules, schedule_id_of
 from models.contracts.workflow_ids import SCHEDULES
 from tests.chaos.installation import Installation, installed
 from tests.chaos.processes import Armed
 from tests.memory import folder_in_memory
-from tests.toys.test_toys import PROGRAM, asked_to_break, decided, made, until, until_status
+from tests.patience import GIVE_UP_S
+from tests.toys.test_toys import PROGRAM, asked_to_break, decided, ended, made, until, until_status
 from workers.embedded.stack import Programs
 
 POINTS = [f"reconcile_schedules:{point}" for point in ("before_call", "after_call", "after_call@2", "after_return")]
@@ -136,3 +140,33 @@ async def test_a_worker_killed_while_a_run_orders_has_it_ordered_once(installati
             return await ticks(installation, toy_id) == ["succeeded"] * ticked
 
         await until(has_ticked)
+
+
+@pytest.mark.parametrize("point", ["before_call", "after_call", "after_return"])
+async def test_a_schedule_that_is_run_now_is_run_once_whoever_is_killed(installation: Installation, point: str) -> None:
+    """The API at each line of the request, then the worker in the transaction that answers: the key finds the operation."""
+    toy_id = await made(installation)
+    await installation.rows(  # no minute of its own comes in between
+        "UPDATE schedules SET interval_s = 86400, is_paused = true, state = 'pending', revision = revision + 1 "
+        "WHERE resource_id = %s",
+        UUID(toy_id),
+    )
+    before, path, key = len(await ticks(installation, toy_id)), f"/toys/{toy_id}/tick", f"now-{point}"
+    await installation.worker.kill()
+    await installation.api.kill()
+    marker = installation.folder / f"now-{point}.once"
+    await installation.api.start(**{CRASH_AT: f"{CRASH_POINT}:{point}", CRASH_ONCE: str(marker)})
+    with pytest.raises(httpx.TransportError):
+        await installation.call("POST", path, key=key)
+    assert await installation.api.killed_itself(GIVE_UP_S)
+    await installation.api.start()
+    again = [await installation.call("POST", path, key=key) for _ in range(2)]
+    assert [one.status_code for one in again] == [202, 202], [one.text for one in again]
+    [operation] = {one.json()["id"] for one in again}
+    mark = installation.folder / f"tick-{point}.once"
+    await installation.worker.start(**{CRASH_AT: "project_toy:after_call", CRASH_ONCE: str(mark)})
+    assert await installation.worker.killed_itself(GIVE_UP_S)
+    await installation.worker.start()
+    assert (await ended(installation, again[0].json()))["status"] == "succeeded"
+    assert (await installation.call("POST", path, key=key)).json()["id"] == operation
+    assert await ticks(installation, toy_id) == ["succeeded"] * (before + 1)

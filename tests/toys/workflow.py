@@ -86,11 +86,9 @@ class ToyOwner(Owner[ToySnapshot, ToyInput]):
             return
         its = partial(OperationChange, kind=BREAK, ids=[meant.id])
         await self.project(operations=[its(status=OperationStatus.RUNNING)], waiting="TOY_BROKEN")
+        work = ToyWork(key=self.key, word="broken")
         await workflow.execute_activity_method(
-            ToyActivities.work_on_toy,
-            ToyWork(key=self.key, word="broken"),
-            task_queue=TOY.queue,
-            **options.PROVIDER_MUTATION,
+            ToyActivities.work_on_toy, work, task_queue=TOY.queue, **options.PROVIDER_MUTATION
         )
         gone = [
             its(status=OperationStatus.SUCCEEDED),

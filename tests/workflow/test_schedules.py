@@ -32,7 +32,7 @@ from activities.scheduled_orders import ScheduledOrderActivities
 from activities.schedules import ScheduleActivities
 from delivery.outbox import OutboxDelivery
 from delivery.schedules import OURS, TemporalSchedules
-from models.base.errors import InvalidRequest
+from models.base.errors import InvalidRequest, NotFound
 from models.base.ids import new_id
 from models.contracts.outbox import DeliveryKind, OutboxMessage
 from models.contracts.schedules import (
@@ -49,6 +49,7 @@ from models.contracts.workflow_ids import SCHEDULES
 from models.domain.identity.principal import Principal
 from models.domain.schedules import Overlap, Timing, every
 from models.repositories import schedules
+from models.repositories.asking import Asked
 from models.repositories.database import Database
 from models.repositories.schedule_rows import ScheduleRow, ScheduleRows
 from models.repositories.sweeper_rows import SweeperRows
@@ -105,6 +106,10 @@ class World:
     async def removed(self, gadget_id: UUID) -> None:
         async with self.api.tenant(self.principal.organization_id) as session:
             assert await schedules.remove(session, BUILD, gadget_id)
+
+    async def run_now(self, gadget_id: UUID, kind: ScheduleKind = BUILD) -> Asked:
+        async with self.api.tenant(self.principal.organization_id) as session:
+            return await schedules.run_now(session, self.principal, kind, gadget_id, status="built")
 
     async def reconcile(self, number: int = 0) -> SchedulesReconciled:
         result = await ActivityEnvironment().run(self.activities.reconcile_schedules, ReconcileSchedules(round=number))
@@ -409,6 +414,50 @@ async def test_a_run_orders_once_and_only_what_its_row_still_says(world: World) 
     assert await order(second) == "removed"
     await world.sql.execute("DELETE FROM schedules")
     assert await order(second) == "removed"
+
+
+async def test_what_is_run_now_is_ordered_in_the_request_and_once(world: World) -> None:
+    """Beside a run of the schedule there is one order, whichever came first; where there is no schedule there is none."""
+    gadget_id = await world.gadget()
+    with pytest.raises(NotFound) as refused:
+        await world.run_now(gadget_id)
+    assert refused.value.code == "SCHEDULE_NOT_FOUND"
+    schedule_id = await world.put(gadget_id, is_paused=True)
+    before = await world.said(schedule_id)
+    asked = await world.run_now(gadget_id)
+    [ordered] = [one for one in await world.messages() if one.workflow == "Gadget"]
+    assert ordered == asked.message
+    assert ordered.payload == {"gadget_id": str(gadget_id), "operation_id": str(asked.operation.id)}
+    assert asked.operation.requested_by_user_id == world.principal.user_id
+    assert await world.said(schedule_id) == before, "its times are as they were, and it is paused"
+    assert (await world.run_now(gadget_id)).operation.id == asked.operation.id
+    await world.put(gadget_id)
+    assert await world.rows.order(BUILD, schedule_id, gadget_id, new_id()) == "under way"
+    await world.sql.execute("UPDATE operations SET status = 'succeeded'")
+    of_a_run = new_id()
+    assert await world.rows.order(BUILD, schedule_id, gadget_id, of_a_run) is None
+    assert (await world.run_now(gadget_id)).operation.id == of_a_run
+    await world.removed(gadget_id)
+    with pytest.raises(NotFound):
+        await world.run_now(gadget_id)
+
+
+async def test_of_many_who_run_it_now_at_once_one_orders(world: World) -> None:
+    gadget_id = await world.gadget()
+    schedule_id = await world.put(gadget_id)
+    at_once = [world.run_now(gadget_id) for _ in range(4)]
+    *asked, reason = await asyncio.gather(*at_once, world.rows.order(BUILD, schedule_id, gadget_id, new_id()))
+    cursor = await world.sql.execute("SELECT id FROM operations")
+    [(operation_id,)] = await cursor.fetchall()
+    assert {one.operation.id for one in asked if isinstance(one, Asked)} == {operation_id}
+    assert reason in {None, "under way"}
+
+
+async def test_what_starts_a_workflow_cannot_be_run_now(world: World) -> None:
+    gadget_id = await world.gadget()
+    await world.put(gadget_id, kind=OF_A_FAMILY)
+    with pytest.raises(ValueError, match=r"gadget\.count: only what orders an operation"):
+        await world.run_now(gadget_id, OF_A_FAMILY)
 
 
 async def test_the_workflow_hears_of_rows_keeps_them_and_their_runs_order(world: World) -> None:

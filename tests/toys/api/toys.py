@@ -61,6 +61,14 @@ async def break_toy(toy_id: UUID, writer: Writer, state: State, key: Idempotency
     return await run(state, Keyed(writer, f"DELETE /toys/{toy_id}", key), command)
 
 
+@router.post("/{toy_id}/tick", status_code=202, response_model=OperationRead)
+async def tick_toy(toy_id: UUID, writer: Writer, state: State, key: IdempotencyKeyHeader = None) -> Response:
+    async def command(session: AsyncSession) -> Answer:
+        return _accepted(state, await rows.tick(session, writer, toy_id))
+
+    return await run(state, Keyed(writer, f"POST /toys/{toy_id}/tick", key), command)
+
+
 @sockets.websocket("/{toy_id}/stream")
 async def follow_toy(toy_id: UUID, reader: Reader, state: State, socket: Opened) -> None:
     async with state.database.tenant(reader.organization_id, reader.user_id) as session:
