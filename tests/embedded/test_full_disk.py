@@ -99,7 +99,7 @@ def test_it_is_said_by_all_who_are_asked(full: SmallDisk) -> None:
     assert health(full)["status"] == "degraded"
     table = full.command("quarterdeck", "status").stdout
     assert "No room on the disk of" in table
-    assert "Requests to models cannot be recorded" in table
+    assert "requests to models cannot be recorded on the disk" in table
     full.free()
     wait_for(lambda: health(full)["status"] == "healthy", "a journal that can be written")
     wait_for(lambda: "there is room again" in full.run.text(), "word of the room")
