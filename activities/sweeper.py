@@ -59,7 +59,8 @@ class SweeperActivities:
         attempts = _Attempts()
         async with Heartbeat():
             running = await self._running_owners(attempts)  # before the rows: an owner's row is there before it
-            told, mark = await self._tell_to_reread(running, request, attempts)
+            told = await self._tell_to_reread(running, request, attempts)
+            mark = await self._leave_mark(request, attempts)
             restarted = await self._restart_missing_owners(running, attempts)
             found = await self._take_steps(attempts)  # after the owners, none of whom waits for one that takes its time
             purged = 0
@@ -101,15 +102,11 @@ class SweeperActivities:
                 found[kind].add(resource_id)
         return found
 
-    async def _tell_to_reread(
-        self, running: Running, request: SweepInput, attempts: _Attempts
-    ) -> tuple[int, UUID | None]:
-        """How many owners were told, and the mark that was left then.
-
-        Every owner, where database and engine are of different times: what it knows of its row may be of another. Otherwise those
-        whose rows are over or gone: nothing will ever happen to such a row that would wake an owner. And once in the life of a
-        process those that a message reached since the mark: an engine that lost less than a sweep, as after a power cut, bears
-        the mark still.
+    async def _tell_to_reread(self, running: Running, request: SweepInput, attempts: _Attempts) -> int:
+        """Every owner, where database and engine are of different times: what it knows of its row may be of another. Otherwise
+        those whose rows are over or gone: nothing will ever happen to such a row that would wake an owner. And once in the life
+        of a process those that a message reached since the mark: an engine that lost less than a sweep, as after a power cut,
+        bears the mark still.
         """
         is_of_one_time = not request.is_marked or await self._rows.bears_mark(request.mark)
         reached: set[str] = set()
@@ -128,12 +125,16 @@ class SweeperActivities:
                     doubtful = await self._rows.not_in_need(kind, owners, settled_s=SETTLED_AFTER_S)
                     doubtful |= {one for one in owners if kind.workflow_id(one) in reached}
                 told += await self._tell(kind, sorted(doubtful))
+        return told
+
+    async def _leave_mark(self, request: SweepInput, attempts: _Attempts) -> UUID | None:
+        """After all owners were told: a sweep that is killed before, or could not tell all, tells them again."""
         if not request.is_marked or attempts.have_failed:
-            return told, None
+            return None
         mark = uuid4()
-        await self._rows.mark(mark)  # last: a sweep that is killed before tells all of them again
+        await self._rows.mark(mark)
         self._has_asked_for_deliveries = True
-        return told, mark
+        return mark
 
     async def _tell(self, kind: OwnerKind, owners: list[UUID]) -> int:
         told = 0
