@@ -1,4 +1,7 @@
-"""`-p tests.seconds`: the seconds of each family beside its budget, at the end of a run. `--record-durations` writes down those of each file."""
+"""`-p tests.seconds`: what fails, as it fails, and at the end of a run the seconds of each family beside its budget.
+
+`--record-durations` writes down those of each file.
+"""
 
 import os
 from collections import defaultdict
@@ -18,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:  # reports of the other processes come to this one
         config.stash[MEASURED] = defaultdict(float)
         config.pluginmanager.register(_Clock(config.stash[MEASURED]))
+        config.pluginmanager.register(_Failures(config))
 
 
 class _Clock:
@@ -26,6 +30,18 @@ class _Clock:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._measured[report.nodeid.partition("::")[0].removeprefix("tests/")] += report.duration
+
+
+class _Failures:
+    """A run of a quarter of an hour shows nothing but dots until its end; who waits for it wants to know before."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.write_line(f"\n{report.outcome.upper()} at {report.when}: {report.nodeid}")
 
 
 def pytest_terminal_summary(
