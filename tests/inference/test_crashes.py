@@ -17,7 +17,7 @@ from models.domain.inference.records import InferenceOutcome, UsageSource
 from tests.inference.model_server import endless, model_server, stalling
 from tests.inference.running import INSTALLATION_KEY, database_away, recorded, until
 from tests.inference.world import MODEL, World
-from tests.patience import GIVE_UP_S
+from tests.patience import GIVE_UP_S, OF_A_STACK_S
 from tests.servers import TestDatabase, TestPostgres
 from workers.embedded.ports import free_port
 
@@ -92,7 +92,7 @@ async def test_kill_9_in_the_middle_of_streams(
         await until(lambda: upstream.running == 0)
         second = ApiProcess(tmp_path, database)
         api_processes.append(second)
-        rows = await recorded(world, 5, 25)
+        rows = await recorded(world, 5, OF_A_STACK_S)
         assert second.stop() is not None
         for stream in streams:
             stream.close()
@@ -124,7 +124,7 @@ async def test_kill_9_while_the_database_is_away(
                     assert response.status == 200
             first.kill()
         api_processes.append(ApiProcess(tmp_path, database))
-        rows = await recorded(world, 20, 25)
+        rows = await recorded(world, 20, OF_A_STACK_S)
     assert {row.outcome for row in rows} == {InferenceOutcome.SUCCEEDED}
     assert {row.output_tokens for row in rows} == {3}
 

@@ -350,7 +350,7 @@ async def test_what_a_worker_without_a_supervisor_ignores_or_blocks_is_not_the_a
     node = machine()
     with ignored_and_blocked(signal.SIGHUP):
         launch(node.home)
-    await until(plane.serves, 30)
+    await until(plane.serves)
     for process in (node.agent, *node.model_servers()):
         assert blocked_and_ignored_by(process.pid) == (0, PYTHON_IGNORES), process.cmdline()
     node.agent.send_signal(signal.SIGINT)
