@@ -253,7 +253,7 @@ async def _pieces(size_bytes: int) -> AsyncIterator[bytes]:
 async def test_a_body_of_exactly_the_limit_is_read(url: str, person: Person):
     content = b'{"name": "x", "y": "' + b"z" * (LIMIT_BYTES - 22) + b'"}'
     assert len(content) == LIMIT_BYTES
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=GIVE_UP_S) as client:
         response = await client.post(
             f"{url}/api_keys", content=content, headers={**person.bearer, "content-type": JSON}
         )

@@ -3,9 +3,10 @@
 import ast
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from tests.architecture.source import Module, calls, decorated, dotted, imports
+from tests.patience import GIVE_UP_S
 
 Rule = Callable[[Iterable[Module]], list[str]]
 
@@ -33,6 +34,11 @@ HTTP_CLIENTS = frozenset({"ClientSession", "AsyncClient", "AsyncHTTPTransport", 
 CLOCKS = frozenset({"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "thread_time"})
 MAY_MEASURE = frozenset({"tests/chaos/scoreboard.py"})
 """`make chaos` has the machine to itself and judges by promises."""
+MAY_GIVE_UP = ("tests/chaos/", "tests/upgrade/")
+"""As above; and a recording, which is made by somebody who looks on."""
+WAITS = {"until": 1, "eventually": 1, "recorded": 2, "wait_for": 1, "wait": 0, "timeout": 0}
+"""Calls that wait -> which argument says how long."""
+A_WAIT_S = 5.0
 OWN_CLOCKS = frozenset(
     {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "workflow.now"}
 )
@@ -326,6 +332,33 @@ def durations_judged(modules: Iterable[Module]) -> list[str]:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and _reads_a_clock(node.left)
     ]
+
+
+def impatient_waits(modules: Iterable[Module]) -> list[str]:
+    """Who gives up after some seconds judges how busy the machine was: `tests/patience.py` says when. What must not happen is watched
+    for less than `A_WAIT_S`.
+    """
+    return [
+        f"{module.at(call)} gives up after {seconds:g} s"
+        for module in modules
+        if not module.path.startswith(MAY_GIVE_UP)
+        for name, call in calls(module.tree)
+        for seconds in _waits_s(name, call)
+        if A_WAIT_S <= seconds < GIVE_UP_S
+    ]
+
+
+def _waits_s(name: str, call: ast.Call) -> Iterator[float]:
+    given = [keyword.value for keyword in call.keywords if keyword.arg in {"timeout", "total", "patience_s"}]
+    last = name.rpartition(".")[2]
+    if last in WAITS:
+        given += [
+            *call.args[WAITS[last] :],
+            *(keyword.value for keyword in call.keywords if keyword.arg == "timeout_s"),
+        ]
+    for value in given:
+        if isinstance(value, ast.Constant) and isinstance(value.value, int | float):
+            yield value.value
 
 
 def _reads_a_clock(node: ast.expr) -> bool:

@@ -24,6 +24,7 @@ KEPT: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.environments_trusted, OURS + PROGRAMS),
     (rules.open_keyword_bags, WORKFLOWS),
     (rules.durations_judged, ("tests",)),
+    (rules.impatient_waits, ("tests",)),
     (rules.clocks_of_machines, OURS),
     (rules.unused_names, OURS + PROGRAMS),
 ]
@@ -69,6 +70,10 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.durations_judged, "took = perf_counter() - began"),
     (rules.durations_judged, "took = asyncio.get_running_loop().time() - began"),
     (rules.durations_judged, "took = time.time() - began"),
+    (rules.impatient_waits, "await recorded(world, 5, 25)"),
+    (rules.impatient_waits, "process.communicate(timeout=10)"),
+    (rules.impatient_waits, "async with asyncio.timeout(5.0): ..."),
+    (rules.impatient_waits, "await until(serves, timeout_s=30)"),
     (rules.clocks_of_machines, "from models.base.clock import utc_now"),
     (rules.clocks_of_machines, "row.expires_at <= datetime.now(UTC)"),
     (rules.clocks_of_machines, "import datetime\ndatetime.datetime.now(UTC)"),
@@ -100,6 +105,10 @@ FINE: list[tuple[Rule, str]] = [
     (rules.unused_names, "FAMILY: Final = 1\nexported(families, 'FAMILY', int)"),
     (rules.durations_judged, "while time.monotonic() < deadline:\n    wait(max(deadline - time.monotonic(), 0))"),
     (rules.durations_judged, "expired_at = int(time.time()) - 60"),
+    (
+        rules.impatient_waits,
+        "await until(serves, GIVE_UP_S)\nlistener.notifies(timeout=0.2)\nLimits(drain_timeout_s=10)",
+    ),
     (
         rules.clocks_of_machines,
         "now = await began_at(session)\nlater = time.monotonic() + 5\nleft = owner.moments.elapsed(at)",

@@ -9,6 +9,7 @@ from activities.adapters.local import LocalCompute
 from tests.fakes.control_plane import ControlPlane, running_control_plane
 from tests.node.creating import compute
 from tests.node.machine import INTERVAL_S, SERVING_KEY, NodeMachine, processes_of, until
+from tests.patience import GIVE_UP_S
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,6 @@ async def client(served: NodeMachine) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
         served.url,
         headers={"Authorization": f"Bearer {SERVING_KEY}"},
-        timeout=aiohttp.ClientTimeout(total=30),
+        timeout=aiohttp.ClientTimeout(total=GIVE_UP_S),
     ) as session:
         yield session

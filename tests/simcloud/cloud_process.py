@@ -26,7 +26,7 @@ class CloudProcess:
         self._options = options
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
-        self.http = httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10.0, trust_env=False)
+        self.http = httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=GIVE_UP_S, trust_env=False)
 
     @property
     def url(self) -> str:

@@ -303,7 +303,7 @@ class TestProcess:
 
     def test_what_is_no_http_costs_the_log_ten_lines_a_minute(self, cloud: CloudProcess) -> None:
         for _ in range(40):
-            with socket.create_connection(("127.0.0.1", cloud.port), timeout=10) as connection:
+            with socket.create_connection(("127.0.0.1", cloud.port), timeout=GIVE_UP_S) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
                 while connection.recv(65_536):
                     pass

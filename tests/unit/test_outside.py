@@ -23,6 +23,7 @@ from models.base.errors import ProviderAuth, ProviderUnavailable
 from models.domain.inference.routing import Route
 from models.settings import Settings
 from node.control_plane import ControlPlane, Unreachable
+from tests.patience import GIVE_UP_S
 from tests.proxy import SECRET, USER, RecordingProxy, recording_proxy
 from tests.tls_server import serving_tls
 from tests.web_server import end
@@ -58,7 +59,7 @@ async def served() -> AsyncIterator[tuple[str, int]]:
 
 
 async def asked_of_the_cloud(url: str) -> list[object]:
-    async with httpx.AsyncClient(transport=OutsideTransport(), trust_env=False, timeout=5.0) as http:
+    async with httpx.AsyncClient(transport=OutsideTransport(), trust_env=False, timeout=GIVE_UP_S) as http:
         client = CloudClient(http, base_url=url, token=SecretStr("t"))
         return list(await client.instances([]))
 

@@ -222,11 +222,10 @@ class InstanceWorld:
     async def ended(self, instance_id: UUID, *, skipping_s: float = 0.0) -> dict[str, Any]:
         """The row of an instance whose owner has ended, after checking that it did so in good order."""
         row = await self.until(instance_id, lambda row: row["status"] == "terminated", skipping_s=skipping_s)
-        for _ in range(200):
-            description = await self.handle(instance_id).describe()
-            if description.status is not WorkflowExecutionStatus.RUNNING:
-                break
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(GIVE_UP_S):
+            while not await self.is_closed(instance_id):
+                await asyncio.sleep(0.02)
+        description = await self.handle(instance_id).describe()
         assert description.status is WorkflowExecutionStatus.COMPLETED
         return row
 

@@ -144,7 +144,7 @@ async def test_volumes_that_cannot_be_listed_keep_no_machine_alive(world: Instan
     world.compute.script["list_volumes"] = [ProviderAuth("may delete machines, may not list volumes")] * 100_000
     async with world.beating(instance_id):
         await world.command("terminate", instance_id)
-        await world.until(instance_id, lambda row: row["error_code"] == "VOLUMES_DELETE_PENDING", 40, skipping_s=5)
+        await world.until(instance_id, lambda row: row["error_code"] == "VOLUMES_DELETE_PENDING", skipping_s=5)
         assert not world.compute.live
         world.compute.script["list_volumes"].clear()
         await world.ended(instance_id, skipping_s=5)
