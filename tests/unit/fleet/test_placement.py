@@ -69,6 +69,14 @@ def test_the_cheapest_that_fits_is_taken_and_may_stand_in_every_zone_of_its_type
     assert (decision.offer, decision.zones) == (cheap, [cheap, dear])
 
 
+def test_a_zone_whose_type_is_too_small_there_is_none_to_try() -> None:
+    """As a catalogue may say while it is brought up to date."""
+    fits, does_not = offer(CLOUD, "a", "z1", "0.5"), offer(CLOUD, "a", "z2", "0", ram_gb=2)
+    decision = decided(SMALL, does_not, fits)
+    assert isinstance(decision, Placement)
+    assert (decision.offer, decision.zones) == (fits, [fits])
+
+
 def test_a_named_zone_is_the_only_one() -> None:
     named, other = offer(CLOUD, "a", "z1", "1"), offer(CLOUD, "a", "z2", "1")
     decision = decided(SMALL, named, other, wish=Wish(model_name="small", zone_code="z1"))
@@ -166,3 +174,4 @@ def test_nothing_that_fits_is_cheaper_and_nothing_that_does_not_is_taken(need: M
         assert (decision.offer.price_eur_per_hour or 0) == min(one.price_eur_per_hour or 0 for one in fitting)
         assert decision.zones[0].price_eur_per_hour == decision.offer.price_eur_per_hour
         assert {zone.instance_type_id for zone in decision.zones} == {decision.offer.instance_type_id}
+        assert all(zone in fitting for zone in decision.zones)

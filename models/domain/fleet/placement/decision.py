@@ -94,7 +94,7 @@ def decide(wish: Wish, market: Market, on_unavailable: OnUnavailable | None) -> 
         if unable is not None and on_unavailable is not None:
             return _unable(unable, on_unavailable)
         return _unfitting(model.need, market.usable, is_type_named=wish.instance_type_code is not None)
-    zones = [offer] if wish.zone_code is not None else in_every_zone(offer, market.usable)
+    zones = [offer] if wish.zone_code is not None else in_every_zone(offer, model.need, market.usable)
     return Placement(model.id, offer, zones)
 
 

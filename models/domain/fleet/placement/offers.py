@@ -70,22 +70,21 @@ def is_priced(offer: Offer) -> bool:
     return offer.price_eur_per_hour is not None or offer.provider.is_free
 
 
-def in_every_zone(chosen: Offer, offers: Iterable[Offer]) -> list[Offer]:
-    """The chosen type at the same provider in each zone that has it, the cheapest first, then by code.
+def in_every_zone(chosen: Offer, model: ModelNeed, offers: Iterable[Offer]) -> list[Offer]:
+    """The chosen type at the same provider in each zone where it fits, the cheapest first, then by code.
 
     A provider on this machine has one place only: its zones are hosts of their own, and a model file is on one of them.
     """
     if chosen.provider.is_on_this_machine:
         return [chosen]
-    same = [offer for offer in offers if offer.instance_type_id == chosen.instance_type_id and is_priced(offer)]
+    same = [offer for offer in _fitting(model, offers) if offer.instance_type_id == chosen.instance_type_id]
     return sorted(same, key=lambda offer: (offer.price_eur_per_hour or Decimal(0), offer.zone_code))
 
 
 def cheapest_fitting(model: ModelNeed, offers: Iterable[Offer]) -> Offer | None:
     """The cheapest offer that fits; at one price on this machine first, then the smallest, then by code. None when none fits."""
-    fitting = [offer for offer in offers if misfit(model, offer) is None and is_priced(offer)]
     return min(
-        fitting,
+        _fitting(model, offers),
         key=lambda offer: (
             offer.price_eur_per_hour or Decimal(0),
             not offer.provider.is_on_this_machine,
@@ -96,3 +95,7 @@ def cheapest_fitting(model: ModelNeed, offers: Iterable[Offer]) -> Offer | None:
         ),
         default=None,
     )
+
+
+def _fitting(model: ModelNeed, offers: Iterable[Offer]) -> list[Offer]:
+    return [offer for offer in offers if misfit(model, offer) is None and is_priced(offer)]
