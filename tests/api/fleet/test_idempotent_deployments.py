@@ -7,6 +7,7 @@ import asyncio
 import httpx
 import pytest
 
+from models.base.errors import DATABASE_BUSY, DATABASE_UNAVAILABLE
 from models.domain.identity.roles import Role
 from models.tables.fleet.instances import Instance
 from models.tables.operations import IdempotencyKey, Operation, OutboxRow
@@ -15,6 +16,8 @@ from tests.factories.seeded import SeededApi
 
 ORDER = {"model_id": "mock-echo-model", "provider_code": "mock"}
 AT_ONCE = 100
+TRIED_AGAIN = {(409, "IDEMPOTENCY_IN_PROGRESS"), (503, DATABASE_BUSY), (503, DATABASE_UNAVAILABLE)}
+"""The latter on a machine so busy that a hundred connections take longer than a request waits for one."""
 
 
 async def order(
@@ -70,10 +73,11 @@ async def test_a_hundred_at_once_with_one_key_order_one_instance(seeded: SeededA
     answers = await asyncio.gather(*(order(seeded, person, "k", expected=None) for _ in range(AT_ONCE)))
     accepted = [answer.json()["instance_id"] for answer in answers if answer.status_code == 200]
     others = [answer for answer in answers if answer.status_code != 200]
-    assert len(set(accepted)) == 1
-    assert {(answer.status_code, answer.json()["code"]) for answer in others} <= {(409, "IDEMPOTENCY_IN_PROGRESS")}
+    assert len(set(accepted)) <= 1
+    assert {(answer.status_code, answer.json()["code"]) for answer in others} <= TRIED_AGAIN
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in others)
-    assert (await order(seeded, person, "k")).json()["instance_id"] == accepted[0]
+    again = (await order(seeded, person, "k")).json()["instance_id"]
+    assert {again, *accepted} == {again}
     assert count(seeded, person) == 1
     for table in (Operation, OutboxRow, IdempotencyKey):
         assert len(seeded.rows.all(table, organization_id=person.organization_id)) == 1
