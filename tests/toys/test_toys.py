@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from activities.runtime.crash import every_crash_point
 from api.commands import CRASH_POINT
 from models.base.ids import new_id
 from models.contracts.search_attributes import RESOURCE_ID, RESOURCE_KIND, SURFACE
@@ -23,13 +24,18 @@ from tests.chaos.installation import Installation, installed
 from tests.chaos.processes import Armed
 from tests.memory import folder_in_memory
 from tests.patience import GIVE_UP_S
+from tests.toys.activities import ToyActivities
 from workers.embedded.stack import Programs
+from workers.registry import activity_names
 
 HERE = Path(__file__).resolve().parent
 OTHERS = frozenset({"__main__.py"})
 LINES = 250
 PROGRAM = (sys.executable, "-P", str(HERE / "__main__.py"))
-POINTS = [f"{activity}:{point}" for activity in ("project_toy", "work_on_toy") for point in ("before_call", "after_call", "after_return")]  # fmt: skip
+READS = frozenset({"load_toy"})
+"""Activities that do nothing: they have no crash points."""
+
+POINTS = [point for point in every_crash_point() if point.partition(":")[0] in activity_names(ToyActivities)]
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -239,6 +245,10 @@ async def test_it_is_ended_by_its_command_and_by_giving_its_order_up(installatio
     await until_status(installation, order["resource"]["id"], "broken")
 
 
+def test_every_activity_that_does_something_is_killed() -> None:
+    assert {point.partition(":")[0] for point in POINTS} == set(activity_names(ToyActivities)) - READS
+
+
 async def test_a_worker_killed_anywhere_does_nothing_twice(installation: Installation) -> None:
     """At every crash point, with a toy being made and another one broken. The oracle is the world's own list."""
     olds = await asyncio.gather(*(made(installation) for _ in POINTS))
@@ -289,7 +299,7 @@ async def test_what_is_given_up_while_a_person_is_asked_is_not_done_and_can_be_a
 
 async def test_a_worker_killed_while_it_asks_and_when_it_is_answered_asks_once(installation: Installation) -> None:
     """At each point it dies as it asks; it is decided while no worker runs; the next one dies as it takes the decision up."""
-    points = POINTS[:3]
+    points = [point for point in POINTS if point.startswith("project_toy:")]
     toys = await asyncio.gather(*(made(installation) for _ in points))
     armed = Armed(installation.worker, installation.folder / "worker.once")
     await installation.worker.kill()
