@@ -4,8 +4,10 @@ and in nobody's way.
 
 import ast
 import asyncio
+import io
 import json
 import sys
+import tokenize
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,10 @@ from workers.registry import activity_names
 HERE = Path(__file__).resolve().parent
 OTHERS = frozenset({"__main__.py"})
 LINES = 250
+RAW_LINES = 500
+EMPTY = frozenset(
+    {tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+)
 PROGRAM = (sys.executable, "-P", str(HERE / "__main__.py"))
 READS = frozenset({"load_toy"})
 """Activities that do nothing: they have no crash points."""
@@ -142,22 +148,39 @@ async def said(installation: Installation, *program: str) -> Any:
 
 
 def test_it_is_small() -> None:
-    """The measure of what a family costs: lines of code, without what it imports and says of itself."""
-    modules = [ast.parse(path.read_text()) for path in HERE.rglob("*.py") if not is_other(path)]
-    lines = sum(len(code_lines(module)) for module in modules)
+    """The measure of what a family costs: lines of code, without what it imports and says of itself.
+
+    They are 248; `wc -l` counts 497 in the same files, with 127 blank ones, 105 of imports and 17 of docstrings.
+    """
+    files = [path for path in HERE.rglob("*.py") if not is_other(path)]
+    lines = sum(len(code_lines(path.read_text())) for path in files)
     assert lines <= LINES, f"{lines} lines"
+    assert sum(len(path.read_text().splitlines()) for path in files) <= RAW_LINES
 
 
 def is_other(path: Path) -> bool:
     return path.name in OTHERS or path.name.startswith("test_")
 
 
-def code_lines(module: ast.Module) -> set[int]:
-    """Those on which something of a statement stands, imports and docstrings apart."""
-    statements = [node for node in ast.walk(module) if isinstance(node, ast.stmt | ast.expr | ast.arg)]
+def code_lines(source: str) -> set[int]:
+    """Those on which anything stands, if only a bracket, imports, docstrings and comments apart."""
+    statements = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
     told = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom) or is_text(node)]
     left_out = {line for node in told for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
-    return {line for node in statements for line in (node.lineno, node.end_lineno or node.lineno)} - left_out
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    standing = [token for token in tokens if token.type not in EMPTY]
+    return {line for token in standing for line in range(token.start[0], token.end[0] + 1)} - left_out
+
+
+def test_every_line_counts() -> None:
+    assert code_lines('import io\n\n# Why.\nx = f(\n    """a\n\nb""",\n\n    2,\n)\n"""\nWhat it is.\n"""\n') == {
+        4,
+        5,
+        6,
+        7,
+        9,
+        10,
+    }
 
 
 def is_text(node: ast.AST) -> bool:

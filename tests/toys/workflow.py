@@ -73,10 +73,12 @@ class ToyOwner(Owner[ToySnapshot, ToyInput]):
 
     async def _begin(self) -> None:
         await self.project(operations=[OperationChange(kind=MAKE, status=OperationStatus.RUNNING)], waiting="TOY_MADE")
-        await self._work("made")
-        await self.project(
-            status=Phase.WHOLE, operations=[OperationChange(kind=MAKE, status=OperationStatus.SUCCEEDED)]
+        work = ToyWork(key=self.key, word="made")
+        await self.call(
+            ToyActivities.work_on_toy, work, options.PROVIDER_MUTATION, task_queue=TOY.queue, summary="have it made"
         )
+        made = OperationChange(kind=MAKE, status=OperationStatus.SUCCEEDED)
+        await self.project(status=Phase.WHOLE, operations=[made])
 
     async def _end(self) -> None:
         asked = Question(code="BREAK_TOY", permission="toys:write", asker_may_approve=True, open_for_s=3600)
@@ -95,12 +97,6 @@ class ToyOwner(Owner[ToySnapshot, ToyInput]):
             *(OperationChange(kind=kind, status=OperationStatus.CANCELLED) for kind in (BREAK, MAKE)),
         ]
         await self.project(status=Phase.BROKEN, operations=gone)
-
-    async def _work(self, word: str) -> None:
-        work = ToyWork(key=self.key, word=word)
-        await self.call(
-            ToyActivities.work_on_toy, work, options.PROVIDER_MUTATION, task_queue=TOY.queue, summary=f"have it {word}"
-        )
 
 
 @workflow.defn(name="Toy")
