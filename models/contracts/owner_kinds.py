@@ -55,7 +55,7 @@ class OwnedRows:
             ),
             without_need="SELECT resource_id FROM rows_without_need(:table, :final, :ids, :settled_s)",
             kept_open="SELECT resource_id FROM keep_rows_open(:table, :final, :ids)",
-            blocking=f"SELECT id AS resource_id FROM {table} WHERE status::text <> ALL (CAST(:final AS text[]))",  # noqa: S608  (a constant of code)
+            blocking=f'SELECT id AS resource_id FROM "{table}" WHERE status::text <> ALL (CAST(:final AS text[]))',  # noqa: S608  (a constant of code)
             values={"table": table, "final": [*final]},
         )
 
