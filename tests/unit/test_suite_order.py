@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from api import registry as api_registry
 from tests import budgets, durations
+from workers import registry as worker_registry
 
 
 def items(*names: str) -> list[Any]:
@@ -42,6 +44,23 @@ def test_files_that_are_gone_are_forgotten_and_others_keep_their_seconds(recorde
 def test_a_family_is_a_folder_wherever_it_lies() -> None:
     files = ["api/fleet/test_x.py", "repositories/identity/test_x.py", "inference/test_x.py", "unit/settings/test_x.py"]
     assert [budgets.family_of(file) for file in files] == ["fleet", "identity", "inference", "unit"]
+
+
+def test_families_are_found_by_listing() -> None:
+    assert {"fleet", "identity", "inference"} <= budgets.FAMILIES
+    listed = [family.name for family in api_registry.FAMILIES] + [family.name for family in worker_registry.FAMILIES]
+    assert set(listed) - {"spine"} == budgets.FAMILIES
+
+
+def test_chaos_has_a_budget_for_each_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "BUDGETS_S", {"chaos": 10.0})
+    beyond = budgets.CHAOS_FAMILY_S + 1
+    told = budgets.lines({"chaos/mail/test_x.py": beyond, "chaos/test_x.py": 9.0, "mail/test_x.py": beyond - 1})
+    assert told == [
+        f"{beyond:7.0f} s of {beyond - 1:4.0f} s  chaos/mail   BEYOND ITS BUDGET",
+        f"{beyond - 1:7.0f} s of {budgets.PROCESSES * budgets.FAMILY_S:4.0f} s  mail",
+        "      9 s of   10 s  chaos",
+    ]
 
 
 def test_the_budgets_are_those_of_the_suite() -> None:
