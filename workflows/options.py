@@ -136,12 +136,6 @@ LOOK_AT_CALL: Final = LocalActivityOptions(
 
 # -- Timers, and durations that decide
 
-HEAL_ATTEMPTS: Final = 3
-"""Tries of `on_unavailable` before the instance is `failed` with an alarm (contract decision 13)."""
-
-STEADY_AFTER: Final = timedelta(minutes=15)
-"""An instance that stayed ready for so long has healed: its next silence begins with all attempts."""
-
 REMOVAL_ROUND: Final = ActivityOptions(
     start_to_close_timeout=timedelta(seconds=75),
     heartbeat_timeout=HEARTBEAT,

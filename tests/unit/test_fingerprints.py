@@ -1,17 +1,23 @@
 """The fingerprint changes when, and only when, the commands do."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from workers.fingerprints import REGENERATE, difference, fingerprints
+from workers.fingerprints import REGENERATE, ROOT, difference, fingerprints
 
 SOURCE = """
 from temporalio import workflow
 import asyncio, json
 from models.domain.things import FINAL, SENTENCES, is_over
 from models.contracts import ids
+from activities.runtime.failures import unwrap
+from models.base.errors import is_ours
 from workflows import options
+from workflows.lib import limits
+
+LATE_S = 60
 
 async def helper(owner):
     await owner.project("x")
@@ -38,6 +44,8 @@ class Thing:
         if is_over(request.state) or request.state in FINAL or request.is_open():
             await workflow.execute_child_workflow(Idle.run, id=ids.idle_id(request), **options.CHILD)
         workflow.logger.info(f"{SENTENCES['over']}")
+        if request.tries > limits.MOST or request.age_s > LATE_S or is_ours(unwrap(request)):
+            await limits.pause(limits.CALLS)
         workflow.continue_as_new(request)
 
 @workflow.defn
@@ -75,7 +83,33 @@ class Request:
     def is_shown(self):
         return True
 """
-VOCABULARY = {"models/domain/things.py": DOMAIN, "models/contracts/ids.py": CONTRACTS}
+
+LIMITS = """
+MOST = 3
+UNREAD = 4
+SLOW = 5
+CALLS = ActivityOptions(attempts=SLOW)
+
+def pause(calls):
+    return UNREAD
+"""
+
+FAILURES = """
+def unwrap(failure):
+    return failure.cause or failure
+"""
+
+ERRORS = """
+def is_ours(failure):
+    return failure.code == "OURS"
+"""
+VOCABULARY = {
+    "models/domain/things.py": DOMAIN,
+    "models/contracts/ids.py": CONTRACTS,
+    "models/base/errors.py": ERRORS,
+    "activities/runtime/failures.py": FAILURES,
+    "workflows/lib/limits.py": LIMITS,
+}
 
 
 @pytest.fixture
@@ -107,6 +141,11 @@ def test_every_command_is_listed_in_source_order(folder: Path) -> None:
             "run: continue_as_new()",
         ],
         "workflows/thing.py::Idle": [],
+        "workflows/lib/limits.py::MOST": ["3"],
+        "workflows/lib/limits.py::UNREAD": ["4"],
+        "workflows/thing.py::LATE_S": ["60"],
+        "activities/runtime/failures.py::unwrap": ["return failure.cause or failure"],
+        "models/base/errors.py::is_ours": ["return failure.code == 'OURS'"],
         "models/contracts/ids.py::Request.is_open": ["return self.number > 0"],
         "models/contracts/ids.py::idle_id": ["return f'idle/{request.id}'"],
         "models/domain/things.py::FINAL": ["frozenset({'over'})"],
@@ -170,6 +209,9 @@ def test_two_commands_that_change_places_are_seen(folder: Path) -> None:
         ("models/domain/things.py", "return state in SOON", "return state not in SOON"),
         ("models/contracts/ids.py", "idle/{", "idler/{"),
         ("models/contracts/ids.py", "self.number > 0", "self.number >= 0"),
+        ("models/base/errors.py", '"OURS"', '"THEIRS"'),
+        ("activities/runtime/failures.py", "failure.cause or", "failure.context or"),
+        ("workflows/lib/limits.py", "MOST = 3", "MOST = 4"),
     ],
 )
 def test_a_change_of_what_is_decided_by_is_shown(folder: Path, path: str, old: str, new: str) -> None:
@@ -184,10 +226,23 @@ def test_a_change_of_what_is_decided_by_is_shown(folder: Path, path: str, old: s
         ("models/domain/things.py", "return not state", "return bool(state)"),
         ("models/domain/things.py", "UNUSED = 1", "UNUSED = 2"),
         ("models/contracts/ids.py", "return True", "return False"),
+        ("workflows/lib/limits.py", "SLOW = 5", "SLOW = 6"),
     ],
 )
 def test_other_changes_of_the_domain_are_not(folder: Path, path: str, old: str, new: str) -> None:
     assert after_edit(folder, path, old, new) == ""
+
+
+def test_the_attempts_to_heal_are_in_the_fingerprints(tmp_path: Path) -> None:
+    """Of the product itself: an instance that is out of attempts fails, where one more would restart its machine."""
+    for part in ("workflows", "models", "activities"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    healing = tmp_path / "workflows/instances/healing.py"
+    before = fingerprints(tmp_path / "workflows")
+    assert before == fingerprints()
+    healing.write_text(healing.read_text().replace("HEAL_ATTEMPTS: Final = 3", "HEAL_ATTEMPTS: Final = 4"))
+    changed = difference(before, fingerprints(tmp_path / "workflows")).splitlines()
+    assert [line for line in changed if line.startswith(("-  ", "+  "))] == ["-    3", "+    4"]
 
 
 def after_edit(folder: Path, path: str, old: str, new: str) -> str:

@@ -11,7 +11,7 @@ from models.domain.fleet.operations import OperationKind
 from models.domain.fleet.waits import FleetWait
 from models.ports.compute import MachineState
 from workflows import options, patches
-from workflows.instances import boots, removal
+from workflows.instances import boots, healing, removal
 from workflows.instances.owner import InstanceOwner
 from workflows.lib.changes import failed
 
@@ -34,12 +34,11 @@ async def serve(owner: InstanceOwner) -> None:
 
 
 async def _unavailable(owner: InstanceOwner, reason: str, *, mark_silent: bool = False) -> None:
-    is_relapse = owner.moments.elapsed(owner.row.ready_at) < options.STEADY_AFTER
     await owner.project(
         status=InstanceStatus.UNAVAILABLE,
         reason=reason,
         waiting=FleetWait.HEARTBEAT,
-        heal_attempts=owner.row.heal_attempts if is_relapse else 0,
+        heal_attempts=healing.attempts_of_silence(owner),
         mark_silent=mark_silent,
         actions=[ActionNote(action_type="INSTANCE_UNAVAILABLE", failed=True)],
     )
@@ -73,8 +72,8 @@ async def heal(owner: InstanceOwner) -> None:
     await owner.load()
     if owner.wants_termination or await _came_back(owner):
         return
-    if owner.row.heal_attempts >= options.HEAL_ATTEMPTS:
-        why = f"the agent stayed silent through {options.HEAL_ATTEMPTS} attempts to heal it"
+    if healing.is_exhausted(owner):
+        why = f"the agent stayed silent through {healing.HEAL_ATTEMPTS} attempts to heal it"
         await owner.project(
             status=InstanceStatus.FAILED,
             reason="HEAL_EXHAUSTED",

@@ -11,7 +11,7 @@ from models.domain.fleet.waits import FleetWait
 from models.domain.operations import OperationStatus
 from models.ports.compute import Machine, MachineState
 from workflows import options
-from workflows.instances import boots, removal
+from workflows.instances import boots, healing, removal
 from workflows.instances.owner import InstanceOwner
 from workflows.instances.removal import BOOT_OPERATIONS
 from workflows.lib.changes import failed
@@ -136,7 +136,7 @@ async def _look_at_silent_machine(owner: InstanceOwner) -> None:
         return
     if machine is None or machine.state in STOPPED:
         await _stopped(owner, machine)
-    elif machine.is_agent_running is False and owner.row.heal_attempts < options.HEAL_ATTEMPTS:
+    elif machine.is_agent_running is False and not healing.is_exhausted(owner):
         await boots.boot_again(owner, agent_only=True, heal_attempts=owner.row.heal_attempts + 1)
 
 
