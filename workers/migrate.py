@@ -1,10 +1,10 @@
 """`quarterdeck migrate`: the database that the settings name, brought to this version."""
 
-import time
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import psycopg
+import stamina
 
 from models.migrations import ensure_roles, upgrade
 from models.settings import Settings, SettingsError
@@ -20,7 +20,8 @@ from models.settings.derived import (
 
 PATIENCE_S = 30.0
 """A server that starts with everything else may listen later than its container says that it is there."""
-RETRY_EVERY_S = 0.5
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 1.0
 CONNECT_TIMEOUT_S = 5
 
 
@@ -48,14 +49,15 @@ def prepare_database(superuser_url: str, passwords: Mapping[DatabaseRole, str]) 
 
 
 def _connected(url: str, patience_s: float) -> psycopg.Connection:
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
-        except psycopg.OperationalError as error:
-            if _is_turned_away(error) or time.monotonic() >= deadline:
-                raise
-            time.sleep(RETRY_EVERY_S)
+    stamina.instrumentation.set_on_retry_hooks(())  # it would tell of every try by a word that nobody knows
+    patient = stamina.RetryingCaller(
+        attempts=None, timeout=patience_s, wait_initial=FIRST_PAUSE_S, wait_max=LONGEST_PAUSE_S, wait_jitter=0.0
+    )
+    return patient(_may_come, lambda: psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S))
+
+
+def _may_come(error: Exception) -> bool:
+    return isinstance(error, psycopg.OperationalError) and not _is_turned_away(error)
 
 
 def _is_turned_away(error: psycopg.OperationalError) -> bool:

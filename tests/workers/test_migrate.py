@@ -84,10 +84,11 @@ def test_a_wrong_password_is_told_at_once(
     assert len(tries) == 1
 
 
-def test_patience_ends(tmp_path: Path) -> None:
+def test_patience_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = f"postgresql://someone:secret@127.0.0.1:{free_port()}/x"
     with pytest.raises(psycopg.OperationalError, match="refused"):
         migrate(settings(tmp_path, url), patience_s=0.6)
+    assert caplog.records == []
 
 
 def test_an_owner_role_with_a_password_is_refused_to_who_cannot_take_it_away(
