@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Header
+from fastapi.sse import format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -17,7 +18,7 @@ from models.tables.activity import Event
 SEND_TIMEOUT_S = 10.0
 """A client that takes no data for this long is given up; it comes back with the id of what it saw last."""
 
-KEEPALIVE = b": keepalive\n\n"
+KEEPALIVE = format_sse_event(comment="keepalive")
 HELLO = "hello"
 RESYNC = "resync"
 """Events that were asked for have been removed with age, or never were: whoever reads this looks at everything anew."""
@@ -45,8 +46,9 @@ class SseEvent:
     seq: int | None = None
 
     def encode(self) -> bytes:
-        identifier = b"" if self.seq is None else b"id: %d\n" % self.seq
-        return b"event: %s\n%sdata: %s\n\n" % (self.kind.encode(), identifier, orjson.dumps(self.data))
+        """With the id before the data, as every reader has had it since the first event; in one call it would come behind."""
+        head = format_sse_event(event=self.kind, id=None if self.seq is None else str(self.seq))
+        return head.removesuffix(b"\n") + format_sse_event(data_str=orjson.dumps(self.data).decode())
 
 
 @dataclass(frozen=True, slots=True)
