@@ -1,33 +1,40 @@
 """Reading the catalogue: lists, searches, and what is offered where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlmodel import col, select
+import sqlalchemy
+from sqlalchemy import ColumnElement, FromClause, Select, SQLColumnExpression, and_, func, or_, true
+from sqlalchemy.orm import class_mapper
+from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.errors import MalformedRequest, NotFound
 from models.domain.fleet.placement.offers import MachineType, misfit
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.repositories.fleet.offers import need_of
-from models.tables.fleet.catalog import InstanceType, LlmModel, Provider, Zone
+from models.tables.fleet.catalog import InstanceType, InstanceTypeZone, LlmModel, Provider, Region, Zone
 
 Row = dict[str, Any]
+Column = SQLColumnExpression[Any]
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One searchable part of the catalogue. `sorts` maps keys of the API to SQL; the first one is the default."""
+    """One searchable part of the catalogue. `sorts` has the keys of the API; the first one is the default."""
 
-    table: str
-    columns: str
-    source: str
-    sorts: Mapping[str, str]
-    searched: Sequence[str]
+    table: type[Provider | Region | Zone | InstanceType]
+    source: FromClause
+    columns: Sequence[Column]
+    sorts: Mapping[str, Column]
+    searched: Sequence[Column]
     """Columns in which `q` is looked for."""
+
+    @property
+    def by_name(self) -> tuple[Column, Column]:
+        return col(self.table.name), col(self.table.id)
 
 
 @dataclass(frozen=True)
@@ -51,61 +58,72 @@ class Found:
     filtered_count: int
 
 
+def _table(table: type[SQLModel]) -> FromClause:
+    return class_mapper(table).local_table
+
+
+def _columns(table: type[SQLModel], names: str) -> list[Column]:
+    return [col(getattr(table, name)) for name in names.split()]
+
+
+def _sorts(table: type[SQLModel], names: str) -> dict[str, Column]:
+    return dict(zip(names.split(), _columns(table, names), strict=True))
+
+
+_PROVIDER = {"provider_name": col(Provider.name), "provider_code": col(Provider.code)}
+_REGION = {"region_name": col(Region.name), "region_code": col(Region.code)}
+
+
+def _named(columns: Mapping[str, Column]) -> list[Column]:
+    return [column.label(name) for name, column in columns.items()]
+
+
 PROVIDERS = Resource(
-    table="providers",
-    columns="x.id, x.name, x.code, x.description, x.is_active, x.has_adapter, x.created_at",
-    source="providers x",
-    sorts={"name": "x.name", "code": "x.code", "is_active": "x.is_active"},
-    searched=("x.name", "x.code", "coalesce(x.description, '')"),
+    table=Provider,
+    source=_table(Provider),
+    columns=_columns(Provider, "id name code description is_active has_adapter created_at"),
+    sorts=_sorts(Provider, "name code is_active"),
+    searched=(*_columns(Provider, "name code"), func.coalesce(col(Provider.description), "")),
 )
 REGIONS = Resource(
-    table="regions",
-    columns="x.id, x.provider_id, x.name, x.code, x.is_active, p.name AS provider_name, p.code AS provider_code",
-    source="regions x JOIN providers p ON p.id = x.provider_id",
-    sorts={
-        "name": "x.name",
-        "code": "x.code",
-        "is_active": "x.is_active",
-        "provider_name": "p.name",
-        "provider_code": "p.code",
-    },
-    searched=("x.name", "x.code"),
+    table=Region,
+    source=_table(Region).join(_table(Provider), col(Provider.id) == Region.provider_id),
+    columns=[*_columns(Region, "id provider_id name code is_active"), *_named(_PROVIDER)],
+    sorts={**_sorts(Region, "name code is_active"), **_PROVIDER},
+    searched=_columns(Region, "name code"),
 )
 ZONES = Resource(
-    table="zones",
-    columns="x.id, x.region_id, x.provider_id, x.name, x.code, x.is_active, r.name AS region_name, r.code AS region_code, "
-    "p.name AS provider_name, p.code AS provider_code",
-    source="zones x JOIN regions r ON r.id = x.region_id JOIN providers p ON p.id = x.provider_id",
-    sorts={
-        "name": "x.name",
-        "code": "x.code",
-        "is_active": "x.is_active",
-        "region_name": "r.name",
-        "region_code": "r.code",
-        "provider_name": "p.name",
-        "provider_code": "p.code",
-    },
-    searched=("x.name", "x.code"),
+    table=Zone,
+    source=_table(Zone)
+    .join(_table(Region), col(Region.id) == Zone.region_id)
+    .join(_table(Provider), col(Provider.id) == Zone.provider_id),
+    columns=[
+        *_columns(Zone, "id region_id provider_id name code is_active"),
+        *_named(_REGION),
+        *_named(_PROVIDER),
+    ],
+    sorts={**_sorts(Zone, "name code is_active"), **_REGION, **_PROVIDER},
+    searched=_columns(Zone, "name code"),
 )
-_TYPE_COLUMNS = (
-    "x.id, x.provider_id, x.name, x.code, x.gpu_count, x.vram_per_gpu_gb, x.cpu_count, x.ram_gb, x.bandwidth_bps, "
-    "x.is_active, x.billing_increment_s, x.billing_minimum_s, p.name AS provider_name, p.code AS provider_code, "
-)
+_TYPES = _table(InstanceType).join(_table(Provider), col(Provider.id) == InstanceType.provider_id)
+_TYPE_COLUMNS = [
+    *_columns(
+        InstanceType,
+        "id provider_id name code gpu_count vram_per_gpu_gb cpu_count ram_gb bandwidth_bps is_active billing_increment_s"
+        " billing_minimum_s",
+    ),
+    *_named(_PROVIDER),
+]
 INSTANCE_TYPES = Resource(
-    table="instance_types",
-    columns=_TYPE_COLUMNS + "x.price_eur_per_hour",
-    source="instance_types x JOIN providers p ON p.id = x.provider_id",
+    table=InstanceType,
+    source=_TYPES,
+    columns=[*_TYPE_COLUMNS, col(InstanceType.price_eur_per_hour)],
     sorts={
-        "name": "x.name",
-        "code": "x.code",
-        "is_active": "x.is_active",
-        "gpu_count": "x.gpu_count",
-        "vram_per_gpu_gb": "x.vram_per_gpu_gb",
-        "cost_per_hour": "x.price_eur_per_hour",
-        "provider_name": "p.name",
-        "provider_code": "p.code",
+        **_sorts(InstanceType, "name code is_active gpu_count vram_per_gpu_gb"),
+        "cost_per_hour": col(InstanceType.price_eur_per_hour),
+        "provider_name": col(Provider.name),
     },
-    searched=("x.name", "x.code"),
+    searched=_columns(InstanceType, "name code"),
 )
 
 MODEL_SORTS = {
@@ -119,58 +137,65 @@ MODEL_SORTS = {
     "updated_at": col(LlmModel.updated_at),
 }
 
-_TYPES_IN_ZONE = text(
-    f"SELECT {_TYPE_COLUMNS} coalesce(l.price_eur_per_hour, x.price_eur_per_hour) AS price_eur_per_hour "  # noqa: S608
-    "FROM instance_type_zones l JOIN instance_types x ON x.id = l.instance_type_id JOIN providers p ON p.id = x.provider_id "
-    "WHERE l.zone_id = :zone_id AND l.is_available AND x.is_active AND (CAST(:provider_id AS uuid) IS NULL "
-    "OR p.id = :provider_id) AND (CAST(:provider_code AS text) IS NULL OR p.code = :provider_code) ORDER BY x.name, x.id"
-)
-_ZONES_OF_TYPE = text(
-    "SELECT l.instance_type_id, l.zone_id, l.is_available, z.name AS zone_name, z.code AS zone_code, "
-    "coalesce(l.price_eur_per_hour, x.price_eur_per_hour) AS price_eur_per_hour FROM instance_type_zones l "
-    "JOIN zones z ON z.id = l.zone_id JOIN instance_types x ON x.id = l.instance_type_id "
-    "WHERE l.instance_type_id = :id ORDER BY z.name, z.id"
+_PRICE_IN_ZONE = func.coalesce(col(InstanceTypeZone.price_eur_per_hour), col(InstanceType.price_eur_per_hour)).label(
+    "price_eur_per_hour"
 )
 
 
 async def listing(session: AsyncSession, resource: Resource) -> list[Row]:
     """Everything, by name."""
-    statement = f"SELECT {resource.columns} FROM {resource.source} ORDER BY x.name, x.id"  # noqa: S608 (constants)
-    return [dict(row) for row in (await session.execute(text(statement))).mappings()]
+    statement = sqlalchemy.select(*resource.columns).select_from(resource.source).order_by(*resource.by_name)
+    return await _rows(session, statement)
 
 
 async def search(session: AsyncSession, resource: Resource, wanted: CatalogSearch) -> Found:
     """One page; an unknown sort key sorts by name. `q` is a part of a name or code, in any case."""
-    where, values = _conditions(resource, wanted)
-    direction = "DESC" if wanted.descending else "ASC"
-    order = f"{resource.sorts.get(wanted.order_by, resource.sorts['name'])} {direction} NULLS LAST, x.id {direction}"
+    is_found = and_(true(), *_conditions(resource, wanted))
+    keys = resource.sorts.get(wanted.order_by, resource.sorts["name"]), col(resource.table.id)
+    sorted_by, then_by = (key.desc() if wanted.descending else key.asc() for key in keys)
     page = (
-        f"SELECT {resource.columns} FROM {resource.source} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608 (constants)
+        sqlalchemy.select(*resource.columns)
+        .select_from(resource.source)
+        .where(is_found)
+        .order_by(sorted_by.nulls_last(), then_by)
+        .limit(wanted.limit)
+        .offset(wanted.offset)
     )
-    counts = f"SELECT count(*), count(*) FILTER (WHERE {where}) FROM {resource.source}"  # noqa: S608 (constants)
-    rows = (await session.execute(text(page), values | {"limit": wanted.limit, "offset": wanted.offset})).mappings()
-    total, filtered = (await session.execute(text(counts), values)).one()
-    return Found([dict(row) for row in rows], total, filtered)
+    counts = sqlalchemy.select(func.count(), func.count().filter(is_found)).select_from(resource.source)
+    rows = await _rows(session, page)
+    total, filtered = (await session.execute(counts)).one()
+    return Found(rows, total, filtered)
 
 
-def _conditions(resource: Resource, wanted: CatalogSearch) -> tuple[str, dict[str, object]]:
-    conditions, values = ["true"], dict[str, object]()
+def _conditions(resource: Resource, wanted: CatalogSearch) -> Iterator[ColumnElement[bool]]:
     if wanted.q:
-        matches = (f"position(lower(:q) IN lower({column})) > 0" for column in resource.searched)
-        conditions.append(f"({' OR '.join(matches)})")
-        values["q"] = wanted.q
+        yield or_(*(func.strpos(func.lower(column), func.lower(wanted.q)) > 0 for column in resource.searched))
     for name in ("is_active", "provider_id", "region_id"):
         value = getattr(wanted, name)
         if value is not None:
-            conditions.append(f"x.{name} = :{name}")
-            values[name] = value
-    return " AND ".join(conditions), values
+            yield col(getattr(resource.table, name)) == value
+
+
+async def _rows(session: AsyncSession, statement: Select[Any]) -> list[Row]:
+    return [dict(row) for row in (await session.execute(statement)).mappings()]
 
 
 async def zones_of_type(session: AsyncSession, instance_type_id: UUID) -> list[Row]:
     """Where the type is offered, available or not. Raises NotFound."""
     await _type(session, instance_type_id)
-    return [dict(row) for row in (await session.execute(_ZONES_OF_TYPE, {"id": instance_type_id})).mappings()]
+    statement = (
+        sqlalchemy.select(
+            *_columns(InstanceTypeZone, "instance_type_id zone_id is_available"),
+            *_named({"zone_name": col(Zone.name), "zone_code": col(Zone.code)}),
+            _PRICE_IN_ZONE,
+        )
+        .select_from(_table(InstanceTypeZone))
+        .join(_table(Zone), col(Zone.id) == InstanceTypeZone.zone_id)
+        .join(_table(InstanceType), col(InstanceType.id) == InstanceTypeZone.instance_type_id)
+        .where(col(InstanceTypeZone.instance_type_id) == instance_type_id)
+        .order_by(col(Zone.name), col(Zone.id))
+    )
+    return await _rows(session, statement)
 
 
 async def types_in_zone(
@@ -179,8 +204,20 @@ async def types_in_zone(
     """Active types available in the zone, at the zone's prices. Raises NotFound."""
     if await session.get(Zone, zone_id) is None:
         raise NotFound("there is no such zone; GET /zones lists them", code="ZONE_NOT_FOUND")
-    values = {"zone_id": zone_id, "provider_id": provider_id, "provider_code": provider_code}
-    return [dict(row) for row in (await session.execute(_TYPES_IN_ZONE, values)).mappings()]
+    offered = _TYPES.join(_table(InstanceTypeZone), col(InstanceTypeZone.instance_type_id) == InstanceType.id)
+    statement = (
+        sqlalchemy.select(*_TYPE_COLUMNS, _PRICE_IN_ZONE)
+        .select_from(offered)
+        .where(
+            col(InstanceTypeZone.zone_id) == zone_id, col(InstanceTypeZone.is_available), col(InstanceType.is_active)
+        )
+        .order_by(*INSTANCE_TYPES.by_name)
+    )
+    if provider_id is not None:
+        statement = statement.where(col(Provider.id) == provider_id)
+    if provider_code is not None:
+        statement = statement.where(col(Provider.code) == provider_code)
+    return await _rows(session, statement)
 
 
 async def models(session: AsyncSession, *, only_active: bool, order_by: str, descending: bool) -> Sequence[LlmModel]:
