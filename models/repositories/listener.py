@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import Notify, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from models.repositories.database import CONNECT_TIMEOUT_S, session_options
@@ -120,15 +120,13 @@ class Listener:
         while not self._stop.is_set():
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                    payloads: list[str] = []
-                    connection.add_notify_handler(_collect(payloads))
                     listen = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
                     await _limited(connection, connection.execute(listen), ROUND_TIMEOUT_S)
                     began = time.monotonic()
                     await _limited(connection, self._ask_the_time(connection, began), ROUND_TIMEOUT_S)
                     await _limited(connection, self._on_connected(connection), HANDLING_TIMEOUT_S)
                     self._verified_at, failures = began, 0
-                    await self._rounds(connection, payloads)
+                    await self._rounds(connection)
             except Exception as error:  # noqa: BLE001  (whatever went wrong, a new connection and a full load put it right)
                 delay_s = RECONNECT_DELAYS_S[min(failures, len(RECONNECT_DELAYS_S) - 1)]
                 failures += 1
@@ -144,16 +142,15 @@ class Listener:
             self._wake.clear()
             await _set_within(delay_s - ASKED_DELAY_S, self._wake)
 
-    async def _rounds(self, connection: Connection, payloads: list[str]) -> None:
+    async def _rounds(self, connection: Connection) -> None:
+        payloads: frozenset[str] = frozenset()
         while not self._stop.is_set():
             began = time.monotonic()
             asked, self._asked = self._asked, set()
             try:
                 await _limited(connection, self._ask_the_time(connection, began), ROUND_TIMEOUT_S)
-                _take_notifies(connection, payloads)
-                heard = frozenset(payloads)
-                payloads.clear()
-                await _limited(connection, self._on_round(connection, heard), HANDLING_TIMEOUT_S)
+                payloads |= await _notified(connection)
+                await _limited(connection, self._on_round(connection, payloads), HANDLING_TIMEOUT_S)
             except BaseException:
                 self._asked |= asked  # answered by the first round after the reconnection
                 raise
@@ -162,7 +159,7 @@ class Listener:
                 if not question.done():
                     question.set_result(None)
             await asyncio.sleep(max(0.0, began + ROUND_SPACING_S - time.monotonic()))
-            _take_notifies(connection, payloads)
+            payloads = await _notified(connection)
             if not payloads:
                 await self._something_to_do(connection)
 
@@ -173,7 +170,10 @@ class Listener:
             self._clock.hear(answer[0], asked_at_s)
 
     async def _something_to_do(self, connection: Connection) -> None:
-        """Wait for bytes on the connection, for a question, or for the next ping to be due."""
+        """Wait for bytes on the connection, for a question, or for the next ping to be due.
+
+        Not by `connection.notifies`, which wakes up ten times a second (docs/decisions/0106-who-waits-for-notifications.md).
+        """
         if self._asked or self._stop.is_set():
             return
         loop, descriptor = asyncio.get_running_loop(), connection.fileno()
@@ -209,14 +209,9 @@ def _hang_up(connection: Connection) -> None:
         same.shutdown(socket.SHUT_RDWR)
 
 
-def _take_notifies(connection: Connection, payloads: list[str]) -> None:
-    """Those that libpq holds because they came behind the answer to a statement; the socket will not tell of them again."""
-    while notify := connection.pgconn.notifies():
-        payloads.append(notify.extra.decode())
-
-
-def _collect(payloads: list[str]) -> Callable[[Notify], None]:
-    return lambda notify: payloads.append(notify.payload)
+async def _notified(connection: Connection) -> frozenset[str]:
+    """The payloads that came with the answers to statements, and where there are none, those of what has arrived since."""
+    return frozenset([notify.payload async for notify in connection.notifies(timeout=0.0)])
 
 
 async def _set_within(timeout_s: float, event: asyncio.Event) -> None:
