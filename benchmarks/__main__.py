@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
-NAMES = ("proxy", "deployments", "reads", "fleet", "starts", "answers", "streams")
+NAMES = ("proxy", "deployments", "reads", "fleet", "starts", "answers", "streams", "families")
 TIMEOUT_S = 1500.0
 
 

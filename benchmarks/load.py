@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -21,11 +23,26 @@ def http_load(port: int, connections: int, seconds: float, request: Path) -> Loa
     return _run(seconds, "http_load.py", str(port), str(connections), str(seconds), str(request))
 
 
+@contextmanager
+def http_load_beside(port: int, connections: int, seconds: float, request: Path) -> Iterator[None]:
+    """For as long as the block takes, and for `seconds` at most. What it measures is nobody's concern."""
+    command = _command("http_load.py", str(port), str(connections), str(seconds), str(request))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as loading:
+        try:
+            yield
+        finally:
+            loading.kill()
+
+
 def start_load(address: str, clients: int, seconds: float) -> Load:
     return _run(seconds, "start_load.py", address, str(clients), str(seconds))
 
 
 def _run(seconds: float, program: str, *arguments: str) -> Load:
-    command = [sys.executable, str(FOLDER / program), *arguments]
+    command = _command(program, *arguments)
     result = subprocess.run(command, stdout=subprocess.PIPE, timeout=seconds + GRACE_S, check=True)
     return Load(json.loads(result.stdout))
+
+
+def _command(program: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(FOLDER / program), *arguments]

@@ -39,7 +39,7 @@ def main() -> int:
     chosen = parser.parse_args()
     with running_stack() as stack:
         stack.start_temporal()
-        instance_id = _add_rows(stack)
+        instance_id = add_rows(stack)
         api = stack.start_api()
         paths = {NOTHING_READ: "/auth/me", **LIMITED, **OTHERS}
         requests = {
@@ -70,7 +70,7 @@ def main() -> int:
     return conclude({"routes": loads, "p50_ms": p50s_ms, "p95_ms": p95s_ms, "pss_mb": pss_mb}, limits, chosen.json)
 
 
-def _add_rows(stack: RunningStack) -> str:
+def add_rows(stack: RunningStack) -> str:
     """Ready, failed and terminated instances with agents, volumes and bills; the id of a ready one."""
     with stack.superuser() as connection:
         connection.execute(ROWS_SQL.read_bytes())

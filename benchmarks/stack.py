@@ -31,9 +31,9 @@ SETUP_TIMEOUT_S = 120.0
 class RunningStack:
     """Postgres with its schema, and the parts that a benchmark starts. Everything is gone after `running_stack`."""
 
-    def __init__(self, settings: Settings, home: Home, exits: ExitStack) -> None:
+    def __init__(self, settings: Settings, home: Home, exits: ExitStack, programs: Programs) -> None:
         self.settings, self.home = settings, home
-        self._stack, self._exits = Stack(settings, home, Programs()), exits
+        self._stack, self._exits = Stack(settings, home, programs), exits
         self.postgres = self._start_postgres()
         self._set_up("migrate", self._stack.programs.migrate)
         self._set_up("bootstrap", (*self._stack.programs.bootstrap, "--admin-file", str(home.admin_file)))
@@ -136,8 +136,10 @@ class Measured:
 
 
 @contextmanager
-def running_stack(**overrides: object) -> Iterator[RunningStack]:
-    """Postgres runs, with the schema, the seeds and an administrator. `overrides` are settings by name."""
+def running_stack(programs: Programs | None = None, **overrides: object) -> Iterator[RunningStack]:
+    """Postgres runs, with the schema, the seeds and an administrator. `programs` are the product's where none are given;
+    `overrides` are settings by name.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of everything that has to be stopped
     with ExitStack() as exits:
         home = open_home(Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="quarterdeck-bench-"))))
@@ -146,7 +148,7 @@ def running_stack(**overrides: object) -> Iterator[RunningStack]:
         ports = {name: free_port() for name in ("api_port", "temporal_port", "temporal_ui_port", "simcloud_port")}
         chosen = {"home": home.path, "log_level": "warning", **ports, **overrides}
         with _environment({f"QUARTERDECK_{name.upper()}": str(value) for name, value in chosen.items()}):
-            yield RunningStack(Settings(), home, exits)
+            yield RunningStack(Settings(), home, exits, programs or Programs())
             exits.close()  # while the environment is still that of the processes
 
 
