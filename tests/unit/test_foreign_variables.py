@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg.pq
@@ -62,34 +63,35 @@ def test_every_group_speaks_and_no_name_is_hidden_behind_another_group() -> None
             assert not any(earlier.holds(name) for earlier in GROUPS[:place]), name
 
 
-@pytest.mark.parametrize(
-    ("name", "fate"),
-    [
-        ("HTTPS_PROXY", Fate.READ),
-        ("no_proxy", Fate.READ),
-        ("SSL_CERT_FILE", Fate.READ),
-        ("REQUESTS_CA_BUNDLE", Fate.REMOVED),
-        ("PSYCOPG_IMPL", Fate.REMOVED),
-        ("TEMPORAL_DEBUG", Fate.REMOVED),
-        ("AWS_SECRET_ACCESS_KEY", Fate.REMOVED),
-        ("DD_API_KEY", Fate.REMOVED),
-        ("OVH_ENDPOINT", Fate.REMOVED),
-        ("PYTHONPATH", Fate.REMOVED),
-        ("PYTHONDONTWRITEBYTECODE", Fate.PASSED),
-        ("WEB_CONCURRENCY", Fate.REMOVED),
-        ("TMPDIR", Fate.PASSED),
-        ("LC_ALL", Fate.PASSED),
-        ("LD_PRELOAD", Fate.PASSED),
-        ("GIT_DIR", Fate.PASSED),
-        ("PATH", Fate.PASSED),
-        ("QUARTERDECK_HOME", Fate.PASSED),
-    ],
-)
+ONE_OF = {
+    "PGSSL*": "PGSSLMODE", "PGGSS*": "PGGSSENCMODE", "PG*": "PGOPTIONS", "PSYCOPG_*": "PSYCOPG_IMPL",
+    "TEMPORAL_*": "TEMPORAL_DEBUG", "WEBSOCKETS_*": "WEBSOCKETS_MAX_LINE_LENGTH", "AWS_*": "AWS_SECRET_ACCESS_KEY",
+    "BOTO_*": "BOTO_CONFIG", "OVH_*": "OVH_ENDPOINT", "DD_*": "DD_API_KEY", "DATADOG_*": "DATADOG_API_KEY",
+    "PYTHON*": "PYTHONWARNINGS", "PROTOCOL_BUFFERS_PYTHON_*": "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
+    "UVICORN_*": "UVICORN_PORT", "OTEL_*": "OTEL_PROPAGATORS", "LC_*": "LC_ALL", "LD_*": "LD_BIND_NOW",
+    "MALLOC_*": "MALLOC_ARENA_MAX",
+}  # fmt: skip
+"""Of the names that a line of the table stands for, one that somebody's program really reads."""
+
+NAMED = [(ONE_OF.get(name, name), group.fate) for group in GROUPS for name in group.names]
+OF_NOBODY = [("GIT_DIR", Fate.PASSED), ("PATH", Fate.PASSED), ("QUARTERDECK_HOME", Fate.PASSED)]
+
+
+def test_every_name_of_the_table_is_tried() -> None:
+    assert {name for group in GROUPS for name in group.names if name.endswith("*")} == ONE_OF.keys()
+
+
+@pytest.mark.parametrize(("name", "fate"), [*NAMED, *OF_NOBODY], ids=[name for name, _ in [*NAMED, *OF_NOBODY]])
 def test_the_table_decides(name: str, fate: Fate) -> None:
+    """For a program of ours, and for those that `up` starts."""
     assert fate_of(name) is fate
+    stays = fate in {Fate.READ, Fate.PASSED}
+    removed, _, environ = settled({name: "1"} if name != "PATH" else {})
+    assert removed == ([] if stays else [name])
+    assert (name in environ) == stays or name == "QUARTERDECK_HOME"
     part = environment_of_a_part({name: "x"})
     assert part.pop("PYTHONPATH") == str(ROOT)
-    assert part == ({} if fate is Fate.REMOVED else {name: "x"})
+    assert part == ({name: "x"} if stays else {})
 
 
 SETTLED = """
@@ -101,16 +103,27 @@ print(json.dumps([sorted(removed), sys.path, dict(os.environ)]))
 """
 
 
+def settled(given: Mapping[str, str]) -> tuple[list[str], list[str], dict[str, str]]:
+    """What a program of ours that is started with these removes, where it imports from, and what it sees."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SETTLED],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_S,
+        check=True,
+    )
+    removed, path, environ = json.loads(ran.stdout)
+    return [name for name in removed if name != "PYTHONPATH" or name in given], path, environ
+
+
 def test_a_program_begins_as_if_they_had_not_been_set(tmp_path: Path) -> None:
     given = {
         "PYTHONPATH": f"{ROOT}:{tmp_path}:{tmp_path / 'missing'}", "PYTHONWARNINGS": "error", "PGOPTIONS": "-c x=y",
         "HTTP_PROXY": "http://p:1", "WEB_CONCURRENCY": "many",
     }  # fmt: skip
-    ran = subprocess.run(
-        [sys.executable, "-c", SETTLED], env={"PATH": os.environ["PATH"], **given}, cwd="/", capture_output=True, text=True,
-        timeout=GIVE_UP_S, check=True,
-    )  # fmt: skip
-    removed, path, environ = json.loads(ran.stdout)
+    removed, path, environ = settled(given)
     assert removed == ["PGOPTIONS", "PYTHONPATH", "PYTHONWARNINGS", "WEB_CONCURRENCY"]
     assert str(ROOT) in path
     assert str(tmp_path) not in path
