@@ -4,11 +4,10 @@ import os
 import pty
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from models.base.ids import new_id
 from tests.embedded.driver import ROOT, TIMEOUT_S, Up, environment, home_in_memory, wait_for
+from tests.embedded.manager import listening
 from tests.needs import need, need_program
 from tests.patience import GIVE_UP_S
 from tests.signals import heard, ignored_and_blocked
@@ -61,24 +61,6 @@ def launched(
                 process.wait(GIVE_UP_S / 5)
             process.kill()  # `unshare` hears of nothing else, and takes along what it started
             process.wait(TIMEOUT_S)
-
-
-@contextmanager
-def listening(address: str) -> Iterator[Callable[[], list[str]]]:
-    """A service manager; what it was told so far."""
-    told: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(address)
-        manager.setblocking(False)
-
-        def heard_so_far() -> list[str]:
-            while True:
-                try:
-                    told.extend(manager.recv(4096).decode().splitlines())
-                except BlockingIOError:
-                    return told
-
-        yield heard_so_far
 
 
 def is_up(run: Up) -> bool:
