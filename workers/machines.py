@@ -11,8 +11,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
 from temporalio.service import RPCError
 
 from activities.runtime.client import connect
@@ -21,10 +19,12 @@ from models.contracts.fleet.reconcile import LookNow
 from models.contracts.workflow_ids import reconcile_workflow_id
 from models.settings import Settings, load_settings
 from workers.embedded.errors import StartError
+from workers.embedded.table import show_table
 from workers.embedded.unowned import Machines, Unowned, look, request_end
 
 EXIT_OK, EXIT_FOUND = 0, 1
 LATER = "within two minutes"
+HEADERS = ("id", "provider", "zone", "type", "since", "EUR/h", "why")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,18 +53,19 @@ def _show(machines: Machines, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(asdict(machines), default=str))  # noqa: T201
     else:
-        console = Console()
-        table = Table("id", "provider", "zone", "type", "since", "EUR/h", "why", box=None, pad_edge=False)
-        for one in machines.unowned:
-            why = one.text.partition(": ")[2]
-            table.add_row(
-                one.provider_instance_id, one.provider_queue, one.zone, one.instance_type,
-                f"{one.created_at:%Y-%m-%d %H:%M}", one.price_eur_per_hour or "-", why,
-            )  # fmt: skip
-        console.print(table if machines.unowned else "No machine belongs to nobody.")
+        if machines.unowned:
+            show_table(HEADERS, map(_row, machines.unowned))
+        else:
+            print("No machine belongs to nobody.")  # noqa: T201
         for other in machines.unlisted:
-            console.print(f"{other.provider_queue} {other.text}")
+            print(f"{other.provider_queue} {other.text}")  # noqa: T201
     return EXIT_FOUND if machines.unowned or machines.unlisted else EXIT_OK
+
+
+def _row(one: Unowned) -> tuple[object, ...]:
+    price, why = one.price_eur_per_hour or "-", one.text.partition(": ")[2]
+    since = f"{one.created_at:%Y-%m-%d %H:%M}"
+    return one.provider_instance_id, one.provider_queue, one.zone, one.instance_type, since, price, why
 
 
 def _named(machines: Machines, machine_id: str, provider_queue: str | None) -> Unowned:

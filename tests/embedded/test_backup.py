@@ -109,7 +109,7 @@ def running(env: Mapping[str, str]) -> Iterator[Installation]:
 def commands_of(chapter: str) -> list[str]:
     """The fenced commands of a chapter of docs/operating.md."""
     text = (ROOT / "docs" / "operating.md").read_text()
-    found = re.search(rf"^## {chapter}\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^##+ {chapter}\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE)
     assert found is not None
     return re.findall(r"```sh\n(.*?)```", found[1], re.DOTALL)
 
@@ -170,6 +170,38 @@ def test_an_installation_goes_on_from_a_backup_in_another_folder(tmp_path: Path)
             assert last.call("POST", "/deployments", order)["status"]
     finally:
         for path in (home, restored, tmp_path / "restored.moved", third):
+            end_instances(path / "instances")
+            forget(path)
+
+
+@pytest.mark.timeout(900)
+def test_a_machine_that_an_older_database_has_forgotten_is_told_of_and_ended_by_hand(tmp_path: Path) -> None:
+    """An older database beside a cloud that remembers what was made since: the commands of the chapter find it and end it."""
+    home, older = tmp_path / "home", tmp_path / "older"
+    env, saved = environment(home), tmp_path / "saved"
+    then = env | {"QUARTERDECK_HOME": str(older)}
+    [chapter] = commands_of("After a restore of something older")
+    shown, ended = (line.partition("#")[0].strip() for line in chapter.splitlines())
+    try:
+        with running(env) as first:
+            assert command(env, "backup", str(saved)).returncode == 0
+            order = {"model_id": "mock-echo-model", "provider_code": "mock"}
+            forgotten = first.call("POST", "/deployments", order)["instance_id"]
+            first.status_becomes(forgotten, "ready")
+            [machine] = first.machines(forgotten)["live_machines"]
+        assert command(then, "restore", str(saved)).returncode == 0
+        shutil.copy(home / "simcloud.db", older / "simcloud.db")
+        with running(then) as second:
+            wait_for(lambda: machine in command(then, "machines").stdout, "word of it", PATIENCE_S)
+            assert command(then, *shown.split()[1:]).returncode == 1
+            for naming in ("status", "doctor"):
+                assert machine in command(then, naming).stdout, naming
+            assert machine in second.machines(forgotten)["live_machines"], "nothing ends it but a person"
+            carried_out(f"{ended.replace('ID', machine)} --yes", then, older)
+            wait_for(lambda: not second.machines(forgotten)["live_machines"], "its end", PATIENCE_S)
+            wait_for(lambda: command(then, *shown.split()[1:]).returncode == 0, "an empty list", PATIENCE_S)
+    finally:
+        for path in (home, older):
             end_instances(path / "instances")
             forget(path)
 

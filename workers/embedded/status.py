@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.table import Table
 
 from models.base.clock import utc_now
 from models.domain.language import language
@@ -22,6 +21,7 @@ from workers.embedded.home import Home, is_locked
 from workers.embedded.instances import served_instances
 from workers.embedded.leftovers import identity_from, recorded_parts
 from workers.embedded.ports import accepts
+from workers.embedded.table import show_table
 from workers.embedded.unowned import Unowned, look
 from workers.embedded.waits import Waits, said_of_health, waits
 
@@ -30,6 +30,7 @@ PROBE_TIMEOUT_S = 2.0
 LONGEST_ANSWER_BYTES = 65_536
 NO_WAITS = Waits([], 0)
 STUCK = "MESSAGE_NOT_DELIVERED"
+HEADERS = ("part", "state", "health", "pid", "uptime", "restarts", "port", "url")
 """Of these messages there is a line of their own, which says how many."""
 
 
@@ -166,22 +167,7 @@ def _show(home: Path, running: bool, parts: list[dict[str, object]], instances: 
     if not running:
         console.print(f"Quarterdeck does not run in {home}.", markup=False, highlight=False, soft_wrap=True)
     else:
-        table = Table("part", "state", "health", "pid", "uptime", "restarts", "port", "url", box=None, pad_edge=False)
-        for part in parts:
-            seconds = part["uptime_s"]
-            uptime = "" if seconds is None else f"{seconds} s"
-            row = (
-                part["name"],
-                part["state"],
-                part["health"],
-                part["pid"],
-                uptime,
-                part["restarts"],
-                part["port"],
-                part["url"],
-            )
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
-        console.print(table)
+        show_table(HEADERS, map(_row, parts))
         stuck = [part["stuck_messages"] for part in parts if part["stuck_messages"]]
         if stuck:
             console.print(
@@ -192,6 +178,21 @@ def _show(home: Path, running: bool, parts: list[dict[str, object]], instances: 
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
     if instances:
         console.print(f"Served instances on this machine: {len(instances)} (`quarterdeck down --instances` ends them)")
+
+
+def _row(part: Mapping[str, object]) -> tuple[object, ...]:
+    seconds = part["uptime_s"]
+    uptime = None if seconds is None else f"{seconds} s"
+    return (
+        part["name"],
+        part["state"],
+        part["health"],
+        part["pid"],
+        uptime,
+        part["restarts"],
+        part["port"],
+        part["url"],
+    )
 
 
 def _said_of_health(part: Mapping[str, Any]) -> list[str]:
