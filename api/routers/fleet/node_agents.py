@@ -16,6 +16,7 @@ from api.schemas.fleet.node_agents import HeartbeatAnswer, HeartbeatBody, Regist
 from models.base.errors import NotFound, Unauthenticated
 from models.domain.fleet.instances.credentials import agent_token, is_machine_token, serving_key, shown_prefix
 from models.domain.fleet.instances.heartbeats import Outcome
+from models.domain.fleet.instances.registration import model_mismatch
 from models.domain.keys import fingerprint
 from models.repositories.database import database_busy
 from models.repositories.fleet import registrations
@@ -83,4 +84,4 @@ def _check(outcome: Outcome) -> None:
         case Outcome.BUSY:
             raise database_busy()
         case Outcome.MODEL_MISMATCH:
-            raise registrations.model_mismatch()
+            raise model_mismatch()

@@ -8,6 +8,7 @@ from models.contracts.operations import Command
 from models.contracts.outbox import DeliveryKind
 from models.contracts.owner_kinds import OwnedRows, OwnerKind, Signal
 from models.contracts.task_queues import TaskQueue
+from models.domain.fleet.instances.state import FINAL
 from models.domain.fleet.operations import OperationKind
 
 
@@ -34,11 +35,12 @@ INSTANCE: Final = OwnerKind(
             "SELECT instance_id AS resource_id, organization_id, provider_code FROM unfinished_instances(:older_than_s)"
         ),
         without_need="SELECT instance_id AS resource_id FROM instances_without_need(:ids, :settled_s)",
-        kept_open="SELECT resource_id FROM keep_rows_open('instances', ARRAY['terminated', 'archived'], :ids)",
+        kept_open="SELECT resource_id FROM keep_rows_open('instances', :final, :ids)",
         blocking=(
-            "SELECT id AS resource_id FROM instances WHERE status NOT IN ('terminated', 'archived') "
+            "SELECT id AS resource_id FROM instances WHERE status <> ALL (CAST(:final AS text[])) "
             "AND (create_attempted_at IS NOT NULL OR status = 'provisioning')"
         ),
+        values={"final": sorted(FINAL)},
     ),
     id_field="instance_id",
 )

@@ -8,16 +8,24 @@ from uuid import UUID
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.base.errors import Conflict, IllegalTransition, MalformedRequest
 from models.contracts.fleet.owner_kinds import INSTANCE
 from models.contracts.outbox import DeliveryKind, OutboxMessage
+from models.domain.fleet.instances.commands import (
+    Commandable,
+    Ending,
+    GivingUp,
+    check_archive,
+    check_reinstall,
+    ending,
+    giving_up,
+)
 from models.domain.fleet.instances.deletion import NO_PROVIDER_RESOURCE
 from models.domain.fleet.instances.refusals import instance_not_found
-from models.domain.fleet.instances.state import FINAL, DesiredStatus, InstanceStatus, advance
+from models.domain.fleet.instances.state import DesiredStatus, InstanceStatus, advance
 from models.domain.fleet.operations import OperationKind
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.domain.identity.principal import Principal
-from models.domain.operations import OPEN, OperationStatus
+from models.domain.operations import OperationStatus
 from models.repositories import events, operations, outbox
 from models.repositories.asking import EAGER_GRACE, ask
 from models.repositories.inserting import insert_and_announce
@@ -26,8 +34,6 @@ from models.repositories.transaction_time import began_at
 from models.tables.activity import ActionComponent, ActionLog, ActionStatus
 from models.tables.fleet.instances import Instance, InstanceStateChange
 from models.tables.operations import Operation
-
-ENDING = frozenset({InstanceStatus.DRAINING, InstanceStatus.TERMINATING})
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,11 @@ async def terminate(session: AsyncSession, principal: Principal, instance_id: UU
     between this and the owner's first attempt.
     """
     row = await _locked(session, instance_id)
-    if row.status in FINAL:
-        return Commanded(row.id, row.status.value)
-    if row.create_attempted_at is None:
-        return await _terminate_unborn(session, principal, row)
+    match ending(_facts(row)):
+        case Ending.OVER:
+            return Commanded(row.id, row.status.value)
+        case Ending.AT_ONCE:
+            return await _terminate_unborn(session, principal, row)
     pending = await operations.find_open(session, row.id, OperationKind.INSTANCE_TERMINATE)
     if pending is not None:
         return Commanded(row.id, "terminating", pending, await _tell_again(session, row, pending))
@@ -64,22 +71,7 @@ async def reinstall(session: AsyncSession, principal: Principal, instance_id: UU
     Raises MalformedRequest (terminated, no machine yet, or its provider installs none anew), Conflict (terminating).
     """
     row = await _locked(session, instance_id)
-    if row.status in FINAL:
-        raise MalformedRequest(
-            "a terminated instance cannot be reinstalled; deploy a new one", code="INSTANCE_TERMINATED"
-        )
-    if row.desired_status is DesiredStatus.TERMINATED or row.status in ENDING:
-        raise Conflict(
-            "the instance is being terminated and cannot be reinstalled; deploy a new one", code="INSTANCE_TERMINATING"
-        )
-    provider = PROVIDER_KINDS.of(row.provider_code)
-    if not provider.can_reinstall:
-        raise MalformedRequest(
-            f"{provider.machines} cannot be reinstalled; terminate the instance and deploy a new one",
-            code="REINSTALL_NOT_SUPPORTED",
-        )
-    if row.provider_instance_id is None or row.endpoint_host is None:
-        raise MalformedRequest("the instance has no machine with an address yet", code="INSTANCE_HAS_NO_MACHINE")
+    check_reinstall(_facts(row))
     pending = await operations.find_open(session, row.id, OperationKind.INSTANCE_REINSTALL)
     if pending is not None:
         return Commanded(row.id, row.status.value, pending, await _tell_again(session, row, pending))
@@ -91,13 +83,8 @@ async def archive(session: AsyncSession, principal: Principal, instance_id: UUID
     row = await _locked(session, instance_id)
     if row.status is InstanceStatus.ARCHIVED:
         return Commanded(row.id, row.status.value)
-    try:
-        before, row.status = row.status, advance(row.status, InstanceStatus.ARCHIVED)
-    except IllegalTransition as error:
-        raise MalformedRequest(
-            f"only a terminated instance can be archived; this one is {row.visible_status}",
-            code="INSTANCE_NOT_TERMINATED",
-        ) from error
+    check_archive(row.status, shown_as=str(row.visible_status))
+    before, row.status = row.status, advance(row.status, InstanceStatus.ARCHIVED)
     row.is_archived = True
     row.version += 1
     await session.flush()
@@ -115,15 +102,9 @@ async def cancel(session: AsyncSession, principal: Principal, operation_id: UUID
     found = await operations.get(session, operation_id)
     row = await _locked(session, found.resource_id)
     operation = await operations.get(session, operation_id, lock=True)
-    if operation.status not in OPEN:
-        raise Conflict(f"the operation is {operation.status.value} already", code="OPERATION_FINISHED")
-    is_unbegun_reinstall = (
-        operation.kind == OperationKind.INSTANCE_REINSTALL and operation.status is OperationStatus.PENDING
-    )
-    if operation.kind != OperationKind.INSTANCE_PROVISION and not is_unbegun_reinstall:
-        raise Conflict("this operation cannot be taken back any more", code="OPERATION_NOT_CANCELLABLE")
+    way = giving_up(operation.kind, operation.status)
     operation.cancel_requested_at = now = await began_at(session)
-    if is_unbegun_reinstall:
+    if way is GivingUp.WITHDRAWN:
         operation.status, operation.completed_at = OperationStatus.CANCELLED, now
         operations.wait_for_nothing(operation)
         if row.waiting_on == operations.FOR_ITS_OWNER:
@@ -202,6 +183,16 @@ async def _tell_again(session: AsyncSession, row: Instance, operation: Operation
     )
     session.add(message)
     return outbox.message_of(message)
+
+
+def _facts(row: Instance) -> Commandable:
+    return Commandable(
+        status=row.status,
+        desired_status=row.desired_status,
+        provider=PROVIDER_KINDS.of(row.provider_code),
+        is_create_attempted=row.create_attempted_at is not None,
+        has_machine=row.provider_instance_id is not None and row.endpoint_host is not None,
+    )
 
 
 async def _locked(session: AsyncSession, instance_id: UUID) -> Instance:

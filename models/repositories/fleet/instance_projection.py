@@ -1,9 +1,8 @@
 """The instance row as its owner reads and writes it: one locked row, one transaction, applied once (DESIGN rule 3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import bindparam, update
@@ -14,11 +13,11 @@ from models.contracts.fleet.instances import Applied, Frozen, InstanceKey, Insta
 from models.contracts.fleet.owner_kinds import INSTANCE
 from models.contracts.operations import OpenOperation
 from models.contracts.task_queues import compute_queue
+from models.domain.fleet.instances.course import REMOVING, Course, Hearing, after, hearing, is_move, shown_percent
 from models.domain.fleet.instances.deletion import NOTHING_CREATED
-from models.domain.fleet.instances.progress import MACHINE_STEPS, Step, progress_percent
+from models.domain.fleet.instances.progress import Step
 from models.domain.fleet.instances.refusals import instance_not_found
-from models.domain.fleet.instances.state import FINAL, DesiredStatus, InstanceStatus, advance
-from models.domain.fleet.operations import OperationKind
+from models.domain.fleet.instances.state import FINAL, DesiredStatus, InstanceStatus
 from models.domain.operations import OPEN
 from models.ports.compute import MachineSpec
 from models.repositories import action_notes, alarms, events, operations
@@ -32,11 +31,7 @@ from models.tables.activity import ActionLog
 from models.tables.fleet.instances import Instance, InstanceLiveness, InstanceStateChange
 from models.tables.operations import Operation
 
-FAILED_STATES = frozenset({InstanceStatus.FAILED, InstanceStatus.STARTUP_FAILED, InstanceStatus.PROVISIONING_FAILED})
-
-
-REMOVING = FAILED_STATES | {InstanceStatus.TERMINATING}
-
+_COURSE = tuple(field.name for field in fields(Course))
 _PLAIN = select(Instance).where(Instance.id == bindparam("id"))
 _LOCKED = locked(_PLAIN, refers=True)
 
@@ -82,18 +77,18 @@ async def apply(session: AsyncSession, change: Projection, limits: OwnerLimits) 
     Raises IllegalTransition for a move that the state table does not have.
     """
     row = await _row(session, change.key.instance_id, lock=True)
-    # A workflow task that was lost is decided anew, with the same ids for other changes: a repeat also expects the version
-    # that it found the first time.
-    if row.last_projection_id == change.projection_id and row.version == change.expected_version + 1:
-        return Applied(applied=True, snapshot=await _snapshot(session, row, limits))
-    if row.version != change.expected_version or row.status in FINAL:
-        return Applied(applied=False, snapshot=await _snapshot(session, row, limits))
-    now, before = await began_at(session), row.status
+    heard = hearing(change, last_id=row.last_projection_id, version=row.version, status=row.status)
+    if heard is not Hearing.WRITTEN:
+        return Applied(applied=heard is Hearing.REPEATED, snapshot=await _snapshot(session, row, limits))
+    now, before = await began_at(session), _course(row)
     row.version += 1
     row.last_projection_id = change.projection_id
     pending = await operations.open_on(session, row.id)
-    history = _move(row, change, now)
-    _amend(row, change, now)
+    _follow(row, after(before, change, now))
+    history = [_line(row, before.status, change)] if is_move(before, change) else []
+    show_hold(row, change.held)
+    if not change.keeps_waiting:
+        show_wait(row, change.waiting, now)
     await _machine(session, row, change, limits, now)
     result: dict[str, object] = {"instance_id": str(row.id), "status": row.status.value}
     moved = operations.apply_changes(pending, change.operations, now, result=result)
@@ -105,7 +100,7 @@ async def apply(session: AsyncSession, change: Projection, limits: OwnerLimits) 
         row.id,
         change.actions,
         organization_id=row.organization_id,
-        before=before.value,
+        before=before.status.value,
         after=row.status.value,
         now=now,
         details={"generation": row.generation},
@@ -113,57 +108,32 @@ async def apply(session: AsyncSession, change: Projection, limits: OwnerLimits) 
     news = _news(row, [*moved, *still_open], logs)
     await insert_and_announce(session, row.organization_id, [*history, *logs], news)
     about = alarms.About(INSTANCE, row.id, row.organization_id)
-    is_over = before is not row.status and row.status in (InstanceStatus.READY, *FINAL)
+    is_over = before.status is not row.status and row.status in (InstanceStatus.READY, *FINAL)
     await alarms.follow(session, about, change.actions, is_over=is_over)
     return Applied(applied=True, snapshot=await _snapshot(session, row, limits, still_open))
 
 
-def _move(row: Instance, change: Projection, now: datetime) -> list[InstanceStateChange]:
-    """The row in its new state, and what its history gains."""
-    if change.begin_boot:
-        row.generation = max(row.generation + 1, change.least_generation or 0)
-        row.endpoint_port = None  # an agent that starts anew may find its port taken; the machine tells which it has
-    if change.status is None or (change.status is row.status and not change.begin_boot):
-        return []
-    before, row.status = row.status, advance(row.status, change.status)
-    _stamp(row, change.status, now)
-    return [
-        InstanceStateChange(
-            organization_id=row.organization_id,
-            instance_id=row.id,
-            version=row.version,
-            from_status=before,
-            to_status=row.status,
-            reason=change.reason,
-        )
-    ]
+def _course(row: Instance) -> Course:
+    return Course(**{name: getattr(row, name) for name in _COURSE})
 
 
-def _amend(row: Instance, change: Projection, now: datetime) -> None:
-    if change.clear_error:
-        row.error_code = row.error_message = None
-    if change.error_code is not None:
-        row.error_code, row.error_message = change.error_code, change.error_message
-    row.deletion_reason = row.deletion_reason or change.deletion_reason
-    row.deleted_by_provider = row.deleted_by_provider or change.deleted_by_provider
-    row.heal_attempts = row.heal_attempts if change.heal_attempts is None else change.heal_attempts
-    row.completed_steps = [*row.completed_steps, *(step for step in change.steps if step not in row.completed_steps)]
-    show_hold(row, change.held)
-    if not change.keeps_waiting:
-        show_wait(row, change.waiting, now)
+def _follow(row: Instance, course: Course) -> None:
+    """What changed alone is written."""
+    for name in _COURSE:
+        value = getattr(course, name)
+        if value != getattr(row, name):
+            setattr(row, name, value)
 
 
-def _stamp(row: Instance, to: InstanceStatus, now: datetime) -> None:
-    if to is InstanceStatus.BOOTING:
-        row.boot_started_at, row.failed_at = now, None
-        row.boot_count += 1
-        row.completed_steps = [step for step in row.completed_steps if step in MACHINE_STEPS]
-    elif to is InstanceStatus.READY:
-        row.ready_at, row.last_health_check = now, now
-    elif to in FAILED_STATES:
-        row.failed_at = now
-    elif to is InstanceStatus.TERMINATED:
-        row.terminated_at = now
+def _line(row: Instance, before: InstanceStatus, change: Projection) -> InstanceStateChange:
+    return InstanceStateChange(
+        organization_id=row.organization_id,
+        instance_id=row.id,
+        version=row.version,
+        from_status=before,
+        to_status=row.status,
+        reason=change.reason,
+    )
 
 
 async def _machine(
@@ -217,10 +187,9 @@ async def _reset_liveness(session: AsyncSession, row: Instance) -> None:
 
 
 def _show_progress(row: Instance, still_open: Sequence[Operation]) -> None:
-    percent = Decimal(progress_percent(row.status, {Step(step) for step in row.completed_steps}))
+    course = _course(row)
     for operation in still_open:
-        if operation.kind != OperationKind.INSTANCE_TERMINATE:
-            operation.progress_percent = max(operation.progress_percent, percent)
+        operation.progress_percent = shown_percent(operation.kind, operation.progress_percent, course)
         operation.waiting_on, operation.waiting_params = row.waiting_on, row.waiting_params
         operation.waiting_since = row.waiting_since
         operation.waiting_until = row.waiting_until
@@ -256,6 +225,7 @@ async def _snapshot(
     if pending is None:
         pending = await operations.open_on(session, row.id)
     is_removing = row.status in REMOVING
+    zones = zone_offers.zones_of(row)
     known_volumes, doomed_volumes = await billing.known_volumes(session, row) if is_removing else ([], [])
     return InstanceSnapshot(
         read_at=await began_at(session),
@@ -265,8 +235,8 @@ async def _snapshot(
         generation=row.generation,
         compute_queue=compute_queue(row.provider_code, row.zone_code or ""),
         zone_code=row.zone_code or "",
-        zones_tried=zone_offers.tried(row),
-        zones_left=zone_offers.left(row),
+        zones_tried=zones.tried,
+        zones_left=zones.left,
         machine_spec=MachineSpec.model_validate(row.machine_spec) if row.machine_spec else None,
         create_attempted_at=row.create_attempted_at,
         is_nothing_created=row.deletion_reason == NOTHING_CREATED,

@@ -13,8 +13,8 @@ from models.base.errors import Conflict, NotFound, Unauthenticated
 from models.contracts.fleet.owner_kinds import INSTANCE
 from models.contracts.outbox import DeliveryKind
 from models.domain.fleet.instances.credentials import shown_prefix
-from models.domain.fleet.instances.registration import Admission, TokenState, admit
-from models.domain.fleet.instances.state import FINAL, AgentStatus, Edge
+from models.domain.fleet.instances.registration import Admission, Boot, TokenState, admit, check_model, edge_of
+from models.domain.fleet.instances.state import FINAL, AgentStatus
 from models.domain.keys import fingerprint
 from models.repositories import outbox
 from models.repositories.database import Database
@@ -104,12 +104,7 @@ def _state_of(token: AgentToken) -> TokenState:
 
 async def _refuse_other_models(session: AsyncSession, instance: Instance, announced: str | None) -> None:
     given = (await session.exec(select(LlmModel.model_id).where(col(LlmModel.id) == instance.model_id))).one_or_none()
-    if announced is not None and announced != given:
-        raise model_mismatch()
-
-
-def model_mismatch() -> Conflict:
-    return Conflict("an agent announces no model but the one that its instance was given", code="MODEL_MISMATCH")
+    check_model(announced, given=given)
 
 
 async def _record_boot(session: AsyncSession, instance: Instance, announcement: Announcement, *, now: datetime) -> None:
@@ -117,19 +112,19 @@ async def _record_boot(session: AsyncSession, instance: Instance, announcement: 
     row = (
         await session.exec(locked(select(InstanceLiveness).where(InstanceLiveness.instance_id == instance.id)))
     ).one_or_none()
-    is_known_generation = row is not None and row.generation == instance.generation
+    known = None if row is None else Boot(row.generation, row.boot_id)
+    edge = edge_of(Boot(instance.generation, announcement.boot_id), known)
+    if edge is None:
+        return
     if row is None:
         row = InstanceLiveness(instance_id=instance.id, organization_id=instance.organization_id)
         session.add(row)
-    elif is_known_generation and announcement.boot_id in (None, row.boot_id):
-        return
     row.generation, row.boot_id, row.worker_id = instance.generation, announcement.boot_id, announcement.worker_id
     row.worker_status, row.phase, row.worker_model_id = AgentStatus.STARTING, None, announcement.model_id
     row.queue_depth = row.slots_total = row.slots_busy = row.gpu_utilization = None
     row.agent_version, row.report = announcement.agent_version, announcement.report or {}
     row.registered_at = row.last_heartbeat_at = now
     row.is_stale = False
-    edge = Edge.REBOOTED if is_known_generation else Edge.REGISTERED
     session.add(
         outbox.new(
             INSTANCE,

@@ -1,7 +1,4 @@
-"""The zones that an order may go to, frozen with it. It stands in the row's zone: those before are tried, those after are left.
-
-Empty for an order that names its zone, and for one of which there is no second: these never move.
-"""
+"""The zones that an order may go to, frozen with it. It stands in the row's zone (`models.domain.fleet.placement.zones`)."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -14,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base.money import eur
 from models.domain.fleet.placement.offers import Offer
+from models.domain.fleet.placement.zones import Zones
 from models.tables.fleet.instances import Instance
 
 SETTLE = text("SELECT settle_instance_zone(:instance, :zone)")
@@ -37,22 +35,15 @@ def frozen(offers: Sequence[Offer]) -> list[ZoneOffer]:
     ]
 
 
-def tried(row: Instance) -> list[str]:
-    """Zones that had no capacity, in the order in which they said so."""
-    codes = _codes(row)
-    return codes[: codes.index(row.zone_code)] if row.zone_code in codes else []
-
-
-def left(row: Instance) -> list[str]:
-    """Zones that nothing was sent to yet, the next one first."""
-    codes = _codes(row)
-    return codes[codes.index(row.zone_code) + 1 :] if row.zone_code in codes else []
+def zones_of(row: Instance) -> Zones:
+    return Zones([offer["zone_code"] for offer in row.zone_offers], row.zone_code)
 
 
 async def go_on(session: AsyncSession, row: Instance, full_zone: str) -> None:
-    """To the zone after the one that is full. Nothing where the row stands elsewhere already, or there is none."""
-    if row.zone_code == full_zone and (following := left(row)):
-        await settle(session, row, following[0])
+    """To the zone after the one that is full, where there is one."""
+    following = zones_of(row).after(full_zone)
+    if following is not None:
+        await settle(session, row, following)
 
 
 async def settle(session: AsyncSession, row: Instance, zone_code: str) -> None:
@@ -78,10 +69,6 @@ def price_in(row: Instance, zone_code: str) -> Decimal | None:
     """The price that was frozen for that zone, which is the row's own where there is but one."""
     offer = _offer(row, zone_code)
     return row.price_eur_per_hour if offer is None else eur(offer["price_eur_per_hour"])
-
-
-def _codes(row: Instance) -> list[str]:
-    return [offer["zone_code"] for offer in row.zone_offers]
 
 
 def _offer(row: Instance, zone_code: str) -> ZoneOffer | None:
