@@ -21,7 +21,7 @@ from benchmarks.limits import at_most, conclude, options
 from tests.embedded.driver import environment, forget, started
 from tests.embedded.person import Person
 from tests.embedded.power_cut import cut_the_power
-from workers.embedded.instances import end_instances
+from workers.embedded.fleet.instances import end_instances
 from workers.embedded.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]

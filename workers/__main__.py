@@ -88,7 +88,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "worker": ("workers.worker", "run a worker process"),
     "api": ("api.__main__", "run the API"),
     "bootstrap": ("workers.bootstrap", "seeds, organization, superadmin, API key"),
-    "machines": ("workers.machines", "machines at providers that belong to nobody, and the way to end one"),
+    "machines": ("workers.fleet.machines", "machines at providers that belong to nobody, and the way to end one"),
     "record": ("workers.record", "record workflow histories for the replay tests"),
 }
 """Programs with options of their own: `main(arguments) -> int` of the module is called."""

@@ -4,7 +4,7 @@ Run at every start, after the migrations. It adds what is missing (`models.repos
 start of all creates the organization and its administrator. Run again it changes nothing of that and prints nothing; killed
 anywhere, the next run finishes the work with the same credentials (`workers.admin_file`). Password and key are printed only
 to a terminal or to who asks for them: what a container prints is kept in a log. Every run looks at the served instances of
-this machine (`workers.first_look`).
+this machine (`workers.fleet.first_look`).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from models.repositories.identity import founding
 from models.settings import Settings, SettingsError, load_settings
 from models.settings.derived import admin_url, as_owner, public_url, temporal_ui_url
 from workers.admin_file import NOT_SET, AdminCredentials, AdminFile, AdminFileError
-from workers.first_look import report_dead_agents
+from workers.fleet.first_look import report_dead_agents
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 

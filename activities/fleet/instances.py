@@ -14,7 +14,7 @@ from activities.runtime.heartbeat import Heartbeat
 from models.contracts.fleet.instances import Applied, AwaitDrained, Frozen, InstanceKey, InstanceSnapshot, Projection
 
 if TYPE_CHECKING:
-    from models.repositories.fleet.instance_rows import InstanceRows
+    from models.repositories.fleet.instances.rows import InstanceRows
 
 DRAIN_CHECK_INTERVAL_S = 0.5
 SILENT_S, HEARTBEATS_MISSED = 20.0, 5

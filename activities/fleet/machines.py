@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from models.ports.compute import ComputePort
-    from models.repositories.fleet.instance_rows import InstanceRows
+    from models.repositories.fleet.instances.rows import InstanceRows
 
 FIRST_POLL_S = 0.2
 SLOWEST_POLL_S = 5.0

@@ -11,8 +11,8 @@ from api.part import ApiObjects
 from api.routers.fleet import catalog, instance_metrics, instances, model_catalog, node_agents
 from api.state import AppState
 from models.contracts.fleet.owner_kinds import INSTANCE, OWNER_KINDS
-from models.repositories.fleet import instance_commands
 from models.repositories.fleet.beats import BEAT, UNOWNED_MACHINES
+from models.repositories.fleet.instances import commands as instance_commands
 
 
 def _made(objects: ApiObjects) -> Sequence[object]:

@@ -57,8 +57,8 @@ TELLS_THE_TIME = frozenset(
         "workers/embedded/doctor.py",  # says what time it is
         "workers/embedded/status.py",  # how long a part has run, for people, from what this machine wrote
         "workers/embedded/supervisor.py",  # as `status.py`
-        "workflows/instances/owner.py",  # Temporal's moments of a call, compared with Temporal's clock
-        "workflows/instances/removal.py",  # how long it has been since another moment of the same clock
+        "workflows/fleet/instances/owner.py",  # Temporal's moments of a call, compared with Temporal's clock
+        "workflows/fleet/instances/removal.py",  # how long it has been since another moment of the same clock
         "workflows/lib/moments.py",  # puts the database's moments on it
         "workflows/lib/rounds.py",  # timers, which are Temporal's
     }

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from activities.runtime.callers import NAMING_FIELDS, Caller, objection
 from models.base.ids import new_id
 from models.contracts.fleet.instances import AwaitDrained, InstanceKey
+from tests.architecture.test_families import NAMES
 from workers import registry
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
@@ -23,10 +24,13 @@ INSTANCE, OTHER = UUID("0abc" * 8), UUID("1abc" * 8)
 
 
 def callers_in_source() -> dict[str, set[str]]:
-    """Activity -> the workflow types in whose package or module it is named. One feature is one stem."""
+    """Activity -> the workflow types in whose package or module it is named, in its family's folder. One feature is one stem."""
     texts: dict[str, str] = defaultdict(str)
     for path in sorted(WORKFLOWS.rglob("*.py")):
-        texts[path.relative_to(WORKFLOWS).parts[0]] += ast.unparse(ast.parse(path.read_text())).replace("'", '"')
+        parts = path.relative_to(WORKFLOWS).parts
+        texts["/".join(parts[: 2 if parts[0] in NAMES else 1])] += ast.unparse(ast.parse(path.read_text())).replace(
+            "'", '"'
+        )
     found: dict[str, set[str]] = defaultdict(set)
     for text in texts.values():
         for name in CALL.findall(text):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.providers import provider_of
+from activities.fleet.providers import provider_of
 from models.domain.fleet.provider_kind import ProviderKind
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.repositories.fleet import seeding

@@ -23,8 +23,8 @@ from tests.chaos import scoreboard
 from tests.chaos.processes import ControlledProcess
 from tests.embedded.driver import forget
 from tests.patience import GIVE_UP_S
+from workers.embedded.fleet.instances import end_instances
 from workers.embedded.home import ensure_key, open_home
-from workers.embedded.instances import end_instances
 from workers.embedded.ports import free_port
 from workers.embedded.postgres import PostgresServer
 from workers.embedded.stack import Programs, Stack

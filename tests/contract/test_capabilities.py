@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from activities.providers import Provider, provider_of
+from activities.fleet.providers import Provider, provider_of
 from models.domain.fleet.provider_kind import ProviderKind
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.ports import compute

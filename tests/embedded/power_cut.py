@@ -7,7 +7,7 @@ from contextlib import suppress
 import psutil
 
 from tests.embedded.driver import TIMEOUT_S, Up
-from workers.embedded.instances import served_instances
+from workers.embedded.fleet.instances import served_instances
 
 
 def cut_the_power(run: Up) -> int:

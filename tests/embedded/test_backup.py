@@ -35,8 +35,8 @@ from workers.embedded import backup as saving
 from workers.embedded.archive import Content, Manifest, contents, read_manifest, unpack, write_archive
 from workers.embedded.backup import backup
 from workers.embedded.errors import StartError
+from workers.embedded.fleet.instances import end_instances
 from workers.embedded.home import Home, ensure_key, open_home, write_private
-from workers.embedded.instances import end_instances
 from workers.embedded.sqlite_copy import copy_database
 
 STRANGE = 'a #1 100%25 "it\'s" [ü]'

@@ -25,7 +25,7 @@ from tests.proxy import SECRET, USER, RecordingProxy, recording_proxy
 from tests.servers import TestDatabase
 from workers.embedded import foreign_environment
 from workers.embedded.finding import Finding
-from workers.embedded.instances import end_instances, served_instances
+from workers.embedded.fleet.instances import end_instances, served_instances
 from workers.embedded.ports import free_port
 
 NOWHERE = "/nowhere/at/all"

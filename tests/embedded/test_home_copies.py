@@ -22,8 +22,8 @@ from tests.patience import GIVE_UP_S
 from tests.servers import running
 from workers.embedded import doctor, postgres, postgres_place
 from workers.embedded.errors import StartError
+from workers.embedded.fleet.instances import served_instances
 from workers.embedded.home import Home, locked, mark_of, open_home, write_private
-from workers.embedded.instances import served_instances
 from workers.embedded.intact_check import check_intact
 from workers.embedded.leftovers import end_leftovers
 from workers.embedded.postgres import PostgresServer

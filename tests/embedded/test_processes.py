@@ -23,8 +23,8 @@ from tests.signals import PYTHON_IGNORES, ignored_and_blocked
 from workers.__main__ import main as program
 from workers.embedded import processes
 from workers.embedded.errors import StartError
+from workers.embedded.fleet.instances import end_instances, served_instances
 from workers.embedded.home import Home, ensure_key, is_locked, locked, mark_of, open_home, write_private
-from workers.embedded.instances import end_instances, served_instances
 from workers.embedded.leftovers import end_leftovers
 from workers.embedded.processes import ProcessIdentity, ProcessSpec, command_line
 

@@ -11,7 +11,7 @@ from tests.embedded.driver import command, environment, forget, started
 from tests.embedded.person import Person
 from tests.embedded.power_cut import cut_the_power
 from tests.patience import OF_A_STACK_S
-from workers.embedded.instances import end_instances, served_instances
+from workers.embedded.fleet.instances import end_instances, served_instances
 
 pytestmark = pytest.mark.timeout(4 * OF_A_STACK_S)
 

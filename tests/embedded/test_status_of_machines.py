@@ -12,7 +12,7 @@ from models.domain.fleet.instances.unowned import UnownedReason
 from models.settings import Settings
 from workers.embedded import status
 from workers.embedded.errors import StartError
-from workers.embedded.unowned import Machines, Unowned
+from workers.embedded.fleet.unowned import Machines, Unowned
 
 MADE = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LOST = Unowned(

@@ -13,7 +13,7 @@ import pytest
 from pydantic import AwareDatetime
 
 from models import repositories
-from models.repositories.fleet import instance_listing
+from models.repositories.fleet.instances import listing as instance_listing
 from models.repositories.listing import Join, Listing, ShownRow, Sort, Sql, value_type
 from tests.servers import TestDatabase
 

@@ -35,7 +35,8 @@ async def ordered(owner_url: str, api_url: str, organization_id: UUID, user_id: 
     from models.domain.identity.principal import Principal  # noqa: PLC0415
     from models.domain.identity.roles import Role  # noqa: PLC0415
     from models.repositories.database import Database  # noqa: PLC0415
-    from models.repositories.fleet import deployments, instance_commands  # noqa: PLC0415
+    from models.repositories.fleet import deployments  # noqa: PLC0415
+    from models.repositories.fleet.instances import commands as instance_commands  # noqa: PLC0415
     from models.repositories.fleet.seeding import Host, seed  # noqa: PLC0415
     from models.tables.fleet.instances import Instance  # noqa: PLC0415
 

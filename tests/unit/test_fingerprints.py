@@ -237,7 +237,7 @@ def test_the_attempts_to_heal_are_in_the_fingerprints(tmp_path: Path) -> None:
     """Of the product itself: an instance that is out of attempts fails, where one more would restart its machine."""
     for part in ("workflows", "models", "activities"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    healing = tmp_path / "workflows/instances/healing.py"
+    healing = tmp_path / "workflows/fleet/instances/healing.py"
     before = fingerprints(tmp_path / "workflows")
     assert before == fingerprints()
     healing.write_text(healing.read_text().replace("HEAL_ATTEMPTS: Final = 3", "HEAL_ATTEMPTS: Final = 4"))

@@ -16,10 +16,10 @@ from psycopg.rows import dict_row
 
 from models.settings import load_settings
 from tests.servers import TestDatabase
-from workers import machines
 from workers.__main__ import main
+from workers.embedded.fleet.unowned import check_machines
 from workers.embedded.ports import free_port
-from workers.embedded.unowned import check_machines
+from workers.fleet import machines
 
 INSERT = """
 INSERT INTO unowned_machines (provider_queue, provider_instance_id, reason, zone, instance_type, name, created_at, found_at)

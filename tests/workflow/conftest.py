@@ -9,7 +9,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.runtime.plugin import platform_plugin
 from tests.servers import TEST_CODEC_KEY, TestDatabase
-from tests.workflow.fleet.instance_world import InstanceWorld, instance_world
+from tests.workflow.fleet.instances.world import InstanceWorld, instance_world
 from workers.embedded.temporal import TemporalServer, binary
 
 

@@ -49,7 +49,7 @@ from models.contracts.task_queues import TaskQueue
 from models.domain.fleet.instances.state import Edge
 from models.ports.compute import MachineState
 from tests.patience import GIVE_UP_S
-from tests.workflow.fleet.instance_world import COMPUTE_QUEUE, InstanceWorld
+from tests.workflow.fleet.instances.world import COMPUTE_QUEUE, InstanceWorld
 from workers.embedded.temporal import TemporalServer
 from workers.provoked_lines import few_provoked_lines
 

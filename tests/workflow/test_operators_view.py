@@ -8,7 +8,7 @@ from temporalio.client import WorkflowExecutionDescription
 from models.contracts.search_attributes import ORG_ID, PROVIDER, RESOURCE_ID, RESOURCE_KIND, SURFACE
 from models.repositories import outbox
 from tests.patience import GIVE_UP_S
-from tests.workflow.fleet.instance_world import API_URL, InstanceWorld
+from tests.workflow.fleet.instances.world import API_URL, InstanceWorld
 from tests.workflow.test_sweeper import sweep
 
 

@@ -46,8 +46,8 @@ from workers import registry, standing
 from workers.embedded.temporal import TemporalServer, binary
 from workers.families.fleet import reconciling
 from workflows import options
+from workflows.fleet.samples import SamplesWorkflow
 from workflows.lib.rounds import EPOCH, until_next
-from workflows.samples import SamplesWorkflow
 from workflows.sweeper import SweeperWorkflow
 
 RUNNING = WorkflowExecutionStatus.RUNNING

@@ -10,7 +10,7 @@ from models.contracts.task_queues import TaskQueue
 from models.contracts.workflow_ids import SWEEPER
 from models.repositories.sweeper_rows import SweeperRows
 from tests.replay.recording import keep_history
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 from workflows.sweeper import SweeperWorkflow
 
 

@@ -173,7 +173,7 @@ def _nearest(home: Path) -> Path:
 
 def _check_served_instances(settings: "Settings") -> Finding:
     from models.settings.derived import instances_dir
-    from workers.embedded.dead_agents import check_served_instances
+    from workers.embedded.fleet.dead_agents import check_served_instances
 
     return check_served_instances(instances_dir(settings))
 
@@ -221,7 +221,7 @@ def check_ports(settings: "Settings") -> Iterator[Finding]:
 def _check_machines(settings: "Settings") -> Iterator[Finding]:
     """Nothing where what it needs is missing: that has been said."""
     try:
-        from workers.embedded.unowned import check_machines
+        from workers.embedded.fleet.unowned import check_machines
     except ImportError:
         return
     yield from check_machines(settings)

@@ -5,8 +5,8 @@ import signal
 
 from models.settings import Settings
 from models.settings.derived import instances_dir
+from workers.embedded.fleet.instances import end_instances
 from workers.embedded.home import Home, holds_lock, is_locked, locked, read_record
-from workers.embedded.instances import end_instances
 from workers.embedded.leftovers import end_leftovers, identity_from
 from workers.embedded.processes import end
 

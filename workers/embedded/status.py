@@ -17,12 +17,12 @@ from models.settings import Settings
 from models.settings.derived import instances_dir
 from workers.embedded.disk_space import shortage
 from workers.embedded.errors import StartError
+from workers.embedded.fleet.instances import served_instances
+from workers.embedded.fleet.unowned import Unowned, look
 from workers.embedded.home import Home, is_locked
-from workers.embedded.instances import served_instances
 from workers.embedded.leftovers import identity_from, recorded_parts
 from workers.embedded.ports import accepts
 from workers.embedded.table import show_table
-from workers.embedded.unowned import Unowned, look
 from workers.embedded.waits import Waits, said_of_health, waits
 
 RUNNING, NOT_RUNNING = 0, 1

@@ -9,7 +9,7 @@ from uuid import UUID
 from models.domain.sentences import said_of_error, said_of_hold, said_of_wait, wait_of_row
 from models.domain.words import Language, Phrase
 from models.settings import Settings
-from workers.embedded.unowned import connected
+from workers.embedded.fleet.unowned import connected
 
 SHOWN: Final = 20
 """Most operations that are listed, the oldest first: `quarterdeck operations` has all of one's own."""

@@ -6,10 +6,10 @@ from typing import Final
 
 from activities.fleet.instances import InstanceActivities
 from activities.fleet.machines import MachineActivities
+from activities.fleet.providers import provider_of
 from activities.fleet.reconcile import ListingActivities, ReconcileActivities
 from activities.fleet.samples import SampleActivities
 from activities.pending_calls import PendingCallActivities
-from activities.providers import provider_of
 from activities.runtime.callers import Caller, alone, owner_of
 from activities.sweeper import SweepStep
 from models.contracts.fleet.owner_kinds import INSTANCE, OWNER_KINDS
@@ -19,16 +19,16 @@ from models.contracts.task_queues import TaskQueue, is_provider_queue
 from models.contracts.workflow_ids import SAMPLES, parse_reconcile_workflow_id, reconcile_workflow_id
 from models.domain.fleet.provider_kind import ProviderKind
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
-from models.repositories.fleet.instance_projection import OwnerLimits
-from models.repositories.fleet.instance_rows import InstanceRows
+from models.repositories.fleet.instances.projection import OwnerLimits
+from models.repositories.fleet.instances.rows import InstanceRows
 from models.repositories.fleet.samples import SampleUpkeep
 from models.repositories.fleet.silent_agents import SilentAgents
 from models.repositories.fleet.unowned_machines import UnownedMachines
 from models.settings import Settings, derived
 from workers.family import QueueRegistration, Slots, StandingWorkflow, WorkerFamily, WorkerObjects
-from workflows.instances import InstanceWorkflow
-from workflows.reconcile import ReconcileWorkflow
-from workflows.samples import SamplesWorkflow
+from workflows.fleet.instances import InstanceWorkflow
+from workflows.fleet.reconcile import ReconcileWorkflow
+from workflows.fleet.samples import SamplesWorkflow
 
 SURFACE: Final = INSTANCE.surface
 

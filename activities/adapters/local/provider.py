@@ -5,7 +5,7 @@ from typing import Final
 import httpx
 
 from activities.adapters.local.adapter import LocalCompute
-from activities.providers import Provider
+from activities.fleet.providers import Provider
 from models.domain.fleet.providers import local
 from models.ports.compute import ComputePort
 from models.settings import Settings, derived

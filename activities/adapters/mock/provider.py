@@ -6,7 +6,7 @@ import httpx
 
 from activities.adapters.mock.adapter import MockCompute
 from activities.adapters.mock.client import CloudClient
-from activities.providers import Provider
+from activities.fleet.providers import Provider
 from models.domain.fleet.providers import mock
 from models.ports.compute import ComputePort
 from models.settings import Settings, derived

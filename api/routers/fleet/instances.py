@@ -33,9 +33,11 @@ from models.domain.fleet.instances.state import InstanceStatus
 from models.domain.fleet.placement.decision import Wish
 from models.domain.identity.principal import Principal
 from models.domain.permissions.fleet import FleetPermission
-from models.repositories.fleet import deployments, instance_commands, instance_listing
+from models.repositories.fleet import deployments
 from models.repositories.fleet.deployments import Order, Placed
-from models.repositories.fleet.instance_commands import Commanded
+from models.repositories.fleet.instances import commands as instance_commands
+from models.repositories.fleet.instances import listing as instance_listing
+from models.repositories.fleet.instances.commands import Commanded
 from models.repositories.listing import Wanted
 
 router = APIRouter(tags=["instances"], route_class=Route)

@@ -11,7 +11,7 @@ from api.schemas.operations import HeldRead, OperationRead
 from api.schemas.waiting_on import Span, WaitingOn, waiting_on
 from models.domain.fleet.instances.progress import CLIMBING, Step, progress_percent
 from models.domain.fleet.instances.state import InstanceStatus, OnUnavailable
-from models.repositories.fleet.instance_listing import InstanceRow, InstanceSources, ListedInstance, StorageRow
+from models.repositories.fleet.instances.listing import InstanceRow, InstanceSources, ListedInstance, StorageRow
 
 Name = Annotated[str, Field(max_length=200)]
 

@@ -12,7 +12,7 @@ from models.domain.fleet.instances.credentials import bootstrap_token, serving_k
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
 from models.repositories.database import Database
-from models.repositories.fleet import instance_commands
+from models.repositories.fleet.instances import commands as instance_commands
 from tests.api.conftest import People, RunningApi
 from tests.api.fleet.rented import KEY, MODEL, Agent, Fleet
 from tests.patience import GIVE_UP_S

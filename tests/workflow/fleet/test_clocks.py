@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from models.base.clock import utc_now
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 AHEAD_S = 2 * 3600
 """Longer than the startup time, and than the time for which an instance has to stay ready to count as healed."""

@@ -12,8 +12,8 @@ from models.base.errors import ProviderUnavailable
 from models.contracts.fleet.instances import Observed
 from models.domain.fleet.instances.state import Edge, OnUnavailable
 from models.ports.compute import Machine
-from tests.workflow.fleet.instance_world import InstanceWorld
-from tests.workflow.fleet.test_instance_holding import MANY
+from tests.workflow.fleet.instances.test_holding import MANY
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 KEEPS_HISTORIES = True
 

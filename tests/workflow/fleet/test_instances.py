@@ -5,7 +5,7 @@ import pytest
 from models.base.errors import NoCapacity, ProviderAuth, ProviderUnavailable
 from models.domain.fleet.instances.state import OnUnavailable
 from models.ports.compute import MachineState
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 
 async def test_an_order_becomes_ready_and_its_end_is_verified(world: InstanceWorld) -> None:

@@ -11,7 +11,7 @@ from models.contracts.operations import Reread
 from models.contracts.sweeper import SweepInput, SweepResult
 from models.ports.compute import BootData, Machine, MachineSpec, MachineState
 from tests.patience import GIVE_UP_S
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 
 async def sweep(world: InstanceWorld) -> SweepResult:

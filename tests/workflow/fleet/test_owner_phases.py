@@ -20,8 +20,8 @@ from models.ports.compute import MachineState
 from tests.patience import GIVE_UP_S
 from tests.replay.recording import keep_history
 from tests.servers import TEST_CODEC_KEY, TestDatabase, running_temporal
-from tests.workflow.fleet.instance_world import InstanceWorld, instance_world
-from tests.workflow.fleet.test_instance_holding import MANY
+from tests.workflow.fleet.instances.test_holding import MANY
+from tests.workflow.fleet.instances.world import InstanceWorld, instance_world
 from workflows import options
 
 AGENT_PHASES = {"installing": "preparing", "starting": "loading_model"}

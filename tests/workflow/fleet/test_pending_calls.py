@@ -26,8 +26,8 @@ from models.domain.holds import HoldCode
 from models.ports.compute import BootData, Machine, MachineSpec
 from tests.patience import GIVE_UP_S
 from tests.workflow.details import current_details
-from tests.workflow.fleet.instance_world import InstanceWorld
-from tests.workflow.fleet.test_instance_holding import MANY, held_by
+from tests.workflow.fleet.instances.test_holding import MANY, held_by
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 STARTED, SCHEDULED = (

@@ -17,8 +17,8 @@ from models.contracts.task_queues import TaskQueue
 from models.contracts.workflow_ids import reconcile_workflow_id
 from models.ports.compute import BootData, Machine, MachineSpec, MachineState, Volume
 from tests.replay.recording import keep_history
-from tests.workflow.fleet.instance_world import COMPUTE_QUEUE, InstanceWorld
-from workflows.reconcile import ReconcileWorkflow, error_code_of
+from tests.workflow.fleet.instances.world import COMPUTE_QUEUE, InstanceWorld
+from workflows.fleet.reconcile import ReconcileWorkflow, error_code_of
 
 
 async def reconcile(

@@ -7,7 +7,7 @@ from models.base.clock import utc_now
 from models.base.errors import ProviderAuth, ProviderUnavailable
 from models.ports.compute import Machine, Volume
 from tests.patience import GIVE_UP_S
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 
 def volume_of(world: InstanceWorld, name: str, *, delete_on_terminate: bool = True) -> Volume:

@@ -12,11 +12,11 @@ from activities.runtime.plugin import platform_plugin
 from models.contracts.fleet.instances import Applied, Projection
 from models.domain.fleet.instances.state import OnUnavailable
 from models.ports.compute import MachineState
-from models.repositories.fleet import instance_commands
+from models.repositories.fleet.instances import commands as instance_commands
 from tests.fakes.compute import FIRST_PORT
 from tests.patience import GIVE_UP_S
 from tests.servers import TEST_CODEC_KEY, TestDatabase, running_temporal
-from tests.workflow.fleet.instance_world import InstanceWorld, instance_world
+from tests.workflow.fleet.instances.world import InstanceWorld, instance_world
 
 
 async def assert_bills_ended_with_their_machines(world: InstanceWorld) -> None:

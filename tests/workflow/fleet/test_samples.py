@@ -5,8 +5,8 @@ from models.contracts.rounds import RoundsInput
 from models.contracts.task_queues import TaskQueue
 from models.contracts.workflow_ids import SAMPLES
 from tests.replay.recording import keep_history
-from tests.workflow.fleet.instance_world import InstanceWorld
-from workflows.samples import SamplesWorkflow
+from tests.workflow.fleet.instances.world import InstanceWorld
+from workflows.fleet.samples import SamplesWorkflow
 
 
 async def test_a_round_averages_the_minutes_that_are_over_once(world: InstanceWorld) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.base.errors import NoCapacity, ProviderUnavailable
 from models.ports.compute import BootData, Machine, MachineSpec
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 KEEPS_HISTORIES = True
 L4 = "sim-l4-1-24g"

@@ -4,7 +4,7 @@ from typing import Final
 
 import httpx
 
-from activities.providers import Provider
+from activities.fleet.providers import Provider
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.ports.compute import ComputePort
 from models.settings import Settings

@@ -17,7 +17,7 @@ from models.domain.holds import HoldCode, refused_by_provider
 from models.domain.operations import OperationStatus
 from models.domain.sentences import said_of_hold
 from workflows import options
-from workflows.instances.owner import InstanceOwner
+from workflows.fleet.instances.owner import InstanceOwner
 from workflows.lib.changes import failed
 
 FOR_THE_PROVIDER = FleetWait.MACHINE_DELETED

@@ -14,7 +14,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from models.base.errors import AppError, ProviderAuth, ProviderRejected
 from tests.fakes.compute import Fault
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 MANY = 10_000
 LASTS_S = 0.7

@@ -19,8 +19,8 @@ from models.contracts.fleet.reconcile import LookNow
 from models.contracts.workflow_ids import reconcile_workflow_id
 from models.settings import Settings, load_settings
 from workers.embedded.errors import StartError
+from workers.embedded.fleet.unowned import Machines, Unowned, look, request_end
 from workers.embedded.table import show_table
-from workers.embedded.unowned import Machines, Unowned, look, request_end
 
 EXIT_OK, EXIT_FOUND = 0, 1
 LATER = "within two minutes"

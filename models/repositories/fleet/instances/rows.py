@@ -2,8 +2,9 @@
 
 from models.contracts.fleet.instances import Applied, Frozen, InstanceKey, InstanceSnapshot, Projection
 from models.repositories.database import Database
-from models.repositories.fleet import instance_projection, machine_specs
-from models.repositories.fleet.instance_projection import OwnerLimits
+from models.repositories.fleet import machine_specs
+from models.repositories.fleet.instances import projection as instance_projection
+from models.repositories.fleet.instances.projection import OwnerLimits
 
 
 class InstanceRows:

@@ -3,6 +3,6 @@
 Its life, the same for every owner, is `workflows/lib/owner.py`.
 """
 
-from workflows.instances.workflow import InstanceWorkflow
+from workflows.fleet.instances.workflow import InstanceWorkflow
 
 __all__ = ["InstanceWorkflow"]

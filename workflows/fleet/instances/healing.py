@@ -3,7 +3,7 @@
 from typing import Final
 
 from workflows import options
-from workflows.instances.owner import InstanceOwner
+from workflows.fleet.instances.owner import InstanceOwner
 
 HEAL_ATTEMPTS: Final = 3
 """Tries of `on_unavailable` before the instance is `failed` with an alarm (contract decision 13)."""

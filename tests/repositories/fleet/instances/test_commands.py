@@ -17,7 +17,7 @@ from models.domain.identity.principal import Principal
 from models.domain.operations import OperationStatus
 from models.repositories import operations
 from models.repositories.database import Database
-from models.repositories.fleet import instance_commands
+from models.repositories.fleet.instances import commands as instance_commands
 from models.tables.fleet.instances import Instance
 from models.tables.operations import Operation
 from tests.factories.founded import founded

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workers.embedded.finding import Finding
-from workers.embedded.instances import LOCK_FILE, is_held
+from workers.embedded.fleet.instances import LOCK_FILE, is_held
 
 BEGUN, OVER = "boot.json", ("deleting.json", "ended.json")
 """Files of a machine (docs/node-agent.md): it has been told what to serve; it is not to serve any more."""

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from models.contracts.fleet.instances import InstanceInput, Projection
-from workflows.instances.changes import Change
-from workflows.instances.owner import InstanceOwner
+from workflows.fleet.instances.changes import Change
+from workflows.fleet.instances.owner import InstanceOwner
 from workflows.lib.changes import refuse_unknown
 
 OF_THE_OWNER = {"key", "projection_id", "expected_version", "waiting", "keeps_waiting", "held"}

@@ -13,7 +13,7 @@ from models.contracts.fleet.owner_kinds import INSTANCE
 from models.domain.fleet.instances.state import OnUnavailable
 from models.ports.compute import MachineState
 from tests.patience import GIVE_UP_S
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 KEEPS_HISTORIES = True
 """Each owner ends in another way here."""

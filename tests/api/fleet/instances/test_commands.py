@@ -101,7 +101,7 @@ async def test_where_a_create_was_attempted_the_owner_is_told(
 
 
 async def test_asking_again_gives_the_same_operation(seeded: SeededApi, person: Person):
-    """That it wakes an owner which did not hear the first time: tests/workflow/fleet/test_instance_commands.py."""
+    """That it wakes an owner which did not hear the first time: tests/workflow/fleet/instances/test_commands.py."""
     row = seeded.rows.machine(person.organization_id)
     first = (await seeded.call("DELETE", f"/instances/{row.id}", person, 202)).json()
     again = (await seeded.call("DELETE", f"/instances/{row.id}", person, 202)).json()

@@ -15,8 +15,8 @@ from models.domain.operations import OperationStatus
 from models.domain.sentences import said_of_hold
 from models.ports.compute import MachineState
 from workflows import options, patches
-from workflows.instances import removal
-from workflows.instances.owner import InstanceOwner
+from workflows.fleet.instances import removal
+from workflows.fleet.instances.owner import InstanceOwner
 from workflows.lib.changes import failed
 
 FOR_THE_PROVIDER = FleetWait.MACHINE_CREATED

@@ -34,11 +34,12 @@ from models.domain.fleet.instances.state import Edge, OnUnavailable
 from models.domain.fleet.placement.decision import Wish
 from models.domain.identity.principal import Principal
 from models.repositories.database import Database
-from models.repositories.fleet import deployments, instance_commands
+from models.repositories.fleet import deployments
 from models.repositories.fleet.deployments import Order
-from models.repositories.fleet.instance_commands import Commanded
-from models.repositories.fleet.instance_projection import OwnerLimits
-from models.repositories.fleet.instance_rows import InstanceRows
+from models.repositories.fleet.instances import commands as instance_commands
+from models.repositories.fleet.instances.commands import Commanded
+from models.repositories.fleet.instances.projection import OwnerLimits
+from models.repositories.fleet.instances.rows import InstanceRows
 from models.repositories.fleet.samples import SampleUpkeep
 from models.repositories.fleet.silent_agents import SilentAgents
 from models.repositories.fleet.unowned_machines import UnownedMachines
@@ -51,7 +52,7 @@ from tests.servers import TestDatabase
 from workers import registry, spine
 from workers.families import fleet
 from workers.family import QueueRegistration
-from workflows.instances.workflow import InstanceWorkflow
+from workflows.fleet.instances.workflow import InstanceWorkflow
 
 INSTALLATION_KEY = secrets.token_bytes(32)
 COMPUTE_QUEUE = "cloud-mock"

@@ -4,8 +4,8 @@ from temporalio import workflow
 
 from models.contracts.fleet.instances import InstanceInput, InstanceSnapshot, Observed
 from models.domain.fleet.instances.state import InstanceStatus
-from workflows.instances import provisioning, removal, serving, startup
-from workflows.instances.owner import InstanceOwner
+from workflows.fleet.instances import provisioning, removal, serving, startup
+from workflows.fleet.instances.owner import InstanceOwner
 from workflows.lib.signals import OwnerSignals
 
 S = InstanceStatus

@@ -6,8 +6,8 @@ and the key. The lock in an agent's folder decides, as always: an agent that liv
 
 import asyncio
 
+from activities.fleet.providers import provider_of
 from activities.outside import outside_client
-from activities.providers import provider_of
 from models.domain.fleet.provider_kinds import PROVIDER_KINDS
 from models.ports.compute import Machine
 from models.repositories.database import Database

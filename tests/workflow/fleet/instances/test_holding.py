@@ -28,7 +28,7 @@ from models.ports.compute import MachineState
 from tests.patience import GIVE_UP_S
 from tests.servers import TEST_CODEC_KEY, TestDatabase, running_temporal
 from tests.workflow.details import current_details
-from tests.workflow.fleet.instance_world import InstanceWorld, instance_world
+from tests.workflow.fleet.instances.world import InstanceWorld, instance_world
 from tests.workflow.test_sweeper import sweep
 
 MANY = 10_000

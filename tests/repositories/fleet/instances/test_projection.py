@@ -17,10 +17,11 @@ from models.domain.holds import HoldCode
 from models.domain.identity.principal import Principal
 from models.domain.identity.roles import Role
 from models.repositories.database import Database
-from models.repositories.fleet import deployments, instance_commands
+from models.repositories.fleet import deployments
 from models.repositories.fleet.deployments import Order
-from models.repositories.fleet.instance_projection import OwnerLimits
-from models.repositories.fleet.instance_rows import InstanceRows
+from models.repositories.fleet.instances import commands as instance_commands
+from models.repositories.fleet.instances.projection import OwnerLimits
+from models.repositories.fleet.instances.rows import InstanceRows
 from tests.factories.founded import founded
 from tests.servers import TestDatabase
 

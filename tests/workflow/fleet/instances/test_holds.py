@@ -13,7 +13,7 @@ from temporalio.client import WorkflowExecutionStatus
 from models.base.errors import ProviderAuth, ProviderUnavailable
 from models.ports.compute import BootData, Machine, MachineSpec, MachineState
 from tests.patience import GIVE_UP_S
-from tests.workflow.fleet.instance_world import InstanceWorld
+from tests.workflow.fleet.instances.world import InstanceWorld
 
 MANY = 1_000
 

@@ -11,9 +11,9 @@ from models.domain.fleet.waits import FleetWait
 from models.domain.operations import OperationStatus
 from models.ports.compute import Machine, MachineState
 from workflows import options
-from workflows.instances import boots, healing, removal
-from workflows.instances.owner import InstanceOwner
-from workflows.instances.removal import BOOT_OPERATIONS
+from workflows.fleet.instances import boots, healing, removal
+from workflows.fleet.instances.owner import InstanceOwner
+from workflows.fleet.instances.removal import BOOT_OPERATIONS
 from workflows.lib.changes import failed
 
 STOPPED = frozenset({MachineState.FAILED, MachineState.PREEMPTED})

@@ -27,7 +27,7 @@ from models.domain.fleet.waits import FleetWait
 from models.domain.holds import refused_by_provider
 from models.ports.compute import Machine, MachineSpec
 from workflows import options, patches
-from workflows.instances.changes import Change
+from workflows.fleet.instances.changes import Change
 from workflows.lib.owner import Owner
 
 A = TypeVar("A")

@@ -11,8 +11,8 @@ from models.domain.fleet.operations import OperationKind
 from models.domain.fleet.waits import FleetWait
 from models.ports.compute import MachineState
 from workflows import options, patches
-from workflows.instances import boots, healing, removal
-from workflows.instances.owner import InstanceOwner
+from workflows.fleet.instances import boots, healing, removal
+from workflows.fleet.instances.owner import InstanceOwner
 from workflows.lib.changes import failed
 
 

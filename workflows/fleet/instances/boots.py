@@ -13,9 +13,9 @@ from models.domain.fleet.waits import FleetWait
 from models.domain.operations import OperationStatus
 from models.ports.compute import MachineState
 from workflows import options, patches
-from workflows.instances import removal
-from workflows.instances.owner import InstanceOwner
-from workflows.instances.removal import BOOT_OPERATIONS
+from workflows.fleet.instances import removal
+from workflows.fleet.instances.owner import InstanceOwner
+from workflows.fleet.instances.removal import BOOT_OPERATIONS
 from workflows.lib.changes import failed
 
 
