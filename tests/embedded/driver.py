@@ -138,10 +138,10 @@ def started(home: Path, *worker: str, env: Mapping[str, str] | None = None) -> I
 
 
 def command(env: Mapping[str, str], *arguments: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """`python -m workers ARGUMENTS` to its end."""
+    """`python -m workers ARGUMENTS` to its end: some of them start a whole database."""
     return subprocess.run(
         [sys.executable, *python, "-m", "workers", *arguments],
-        env=dict(env), cwd="/", capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        env=dict(env), cwd="/", capture_output=True, text=True, timeout=OF_A_STACK_S, check=False,
     )  # fmt: skip
 
 

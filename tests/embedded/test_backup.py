@@ -29,7 +29,7 @@ from models.settings import Settings
 from models.settings.derived import admin_url, simcloud_token
 from tests.embedded.driver import ROOT, SOMEBODY_ELSE, Up, command, environment, forget, wait_for
 from tests.needs import need
-from tests.patience import GIVE_UP_S
+from tests.patience import GIVE_UP_S, OF_A_STACK_S
 from workers.embedded import archive, restore
 from workers.embedded import backup as saving
 from workers.embedded.archive import Content, Manifest, contents, read_manifest, unpack, write_archive
@@ -40,7 +40,7 @@ from workers.embedded.home import Home, ensure_key, open_home, write_private
 from workers.embedded.sqlite_copy import copy_database
 
 STRANGE = 'a #1 100%25 "it\'s" [ü]'
-PATIENCE_S = 4 * GIVE_UP_S
+PATIENCE_S = OF_A_STACK_S
 """Three whole installations start one after the other, on a machine that may be busy."""
 
 EMPTY = Manifest("2026-01-01T00:00:00Z", has_database=False, has_engine=False, schema=None, files={})
@@ -119,7 +119,7 @@ def carried_out(script: str, env: Mapping[str, str], home: Path) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     result = subprocess.run(
         ["bash", "-euc", script], env={**env, "HOME": str(home.parent), "PATH": path}, cwd=home.parent,
-        capture_output=True, text=True, timeout=GIVE_UP_S, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout
