@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -136,6 +137,12 @@ class Meeting:
                 waits.set()
         return future
 
+    def until_the_second_waits_for_the_first(self) -> None:
+        first, second = (each.info.backend_pid for each in (self.first, self.second))
+        deadline = time.monotonic() + GIVE_UP_S
+        while self._watching.execute("SELECT %s = ANY (pg_blocking_pids(%s))", [first, second]).fetchone() != (True,):
+            assert time.monotonic() < deadline, "it waits for nobody"
+
     def close(self) -> None:
         self.first.close()
         self._thread.shutdown()
@@ -211,6 +218,27 @@ def test_revocations_that_meet_go_down_the_tree_one_after_the_other(
     meeting.second.execute("SET enable_nestloop = off; SET enable_hashjoin = off")
     meeting.begin(Statement("SELECT FROM api_keys WHERE id = %s FOR NO KEY UPDATE", [parent]))
     ending = meeting.meet(revocation(tree.root))
+    meeting.begin(revocation(parent))
+    meeting.first.commit()
+    ending.result()
+    assert tree.live() == set()
+
+
+def test_keys_that_were_made_while_an_end_waited_are_taken_from_the_top_as_well(
+    tree: Tree, meeting: Meeting, module_database: TestDatabase
+) -> None:
+    """Two below a key that the end had not come to; who ends the upper one finds the lower one free."""
+    held, free = tree.child(), tree.child()
+    lowest, parent = sorted((new_id(), new_id()))
+    meeting.second.execute("SET enable_nestloop = off; SET enable_hashjoin = off")
+    with psycopg.connect(module_database.owner) as holder:
+        holder.execute("SELECT FROM api_keys WHERE id = %s FOR NO KEY UPDATE", [held])
+        ending = meeting.meet(revocation(tree.root))
+        tree.do(tree.child_statement(parent, free))
+        tree.do(tree.child_statement(lowest, parent))
+        meeting.begin(Statement("SELECT FROM api_keys WHERE id = %s FOR NO KEY UPDATE", [parent]))
+        holder.commit()
+    meeting.until_the_second_waits_for_the_first()
     meeting.begin(revocation(parent))
     meeting.first.commit()
     ending.result()
